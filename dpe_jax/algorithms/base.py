@@ -1,0 +1,91 @@
+"""The contract that every method fulfils."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int8, Int64, PyTree
+
+from dpe_jax.conditions import Condition
+from dpe_jax.draws import Draws
+from dpe_jax.exchange import Exchange
+from dpe_jax.lattice import NON_FINITE, OK
+from dpe_jax.network import Network
+from dpe_jax.problems.base import Problem
+
+State = PyTree
+"""What a method's next step needs, nothing else."""
+
+Row = PyTree
+"""The method's tabulated coefficients at one iteration."""
+
+
+class Step(eqx.Module):
+    """What observers, traces and adversaries may see of one step; never fed back into the state.
+
+    Whatever a program does not use of it costs nothing: XLA removes the computation.
+    """
+
+    position: Float[Array, "agents dim lanes"]
+    """x^k, before the step."""
+
+    message: Array
+    """What each agent's neighbors are to learn a weighted difference of: x, or the levels q."""
+
+    quantization_error: Float[Array, "agents dim lanes"]
+    """ξ_i = Σ_j w_ij (e_j − e_i), e = Q(x) − x; zero for a method that does not quantize."""
+
+    increment: Array
+    """Λ_i g_i, what the private step subtracts: int64 U on the lattice, otherwise in units of x."""
+
+
+class Algorithm(eqx.Module):
+    """A method; its fields are its hyper-parameters, and it keeps no state of its own."""
+
+    @abc.abstractmethod
+    def table(self, network: Network, iterations: Int64[np.ndarray, " iterations"]) -> Row:
+        """Coefficients of the given iterations, tabulated on the host in float64.
+
+        A pytree of arrays [iterations]; `step` receives one row of each.
+        """
+
+    @abc.abstractmethod
+    def conditions(self, network: Network) -> tuple[Condition, ...]:
+        """The sufficient conditions of the method's convergence, each with its verdict."""
+
+    @abc.abstractmethod
+    def check(self, network: Network, x0: Float[np.ndarray, "agents dim"], largest: Row) -> None:
+        """Refuse settings that cannot run. `largest` is the largest of each coefficient."""
+
+    @abc.abstractmethod
+    def init(self, x0: Float[Array, "agents dim"], draws: Draws) -> State:
+        """The state at k = 0; `draws` are those of time 0 and say how many lanes there are."""
+
+    @abc.abstractmethod
+    def step(
+        self, state: State, problem: Problem, exchange: Exchange, draws: Draws, row: Row
+    ) -> tuple[State, Step]:
+        """One iteration k → k + 1 with the draws of time k + 1 and the coefficients of k."""
+
+    @abc.abstractmethod
+    def position(self, state: State) -> Float[Array, "agents dim lanes"]:
+        """Each agent's x, in float64."""
+
+    @abc.abstractmethod
+    def integer_state(self, state: State) -> Int64[Array, "agents dim lanes"] | None:
+        """Y, for a method whose state lives on the lattice (only those are traced); else None."""
+
+    @abc.abstractmethod
+    def status(self, state: State) -> Int8[Array, " lanes"]:
+        """Status of each lane, as in `lattice`: ok, left the range, non-finite."""
+
+    @abc.abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """The method and its hyper-parameters, for the manifest."""
+
+
+def float_status(x: Float[Array, "agents dim lanes"]) -> Int8[Array, " lanes"]:
+    """Status of lanes whose state is floating point: a NaN or an infinity stays, and is seen."""
+    return jnp.where(jnp.all(jnp.isfinite(x), axis=(0, 1)), OK, NON_FINITE).astype(jnp.int8)

@@ -1,0 +1,163 @@
+"""The proposed method: encrypted DSGD with heterogeneous random stepsizes."""
+
+from typing import Any, Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int8, Int64
+
+from dpe_jax import lattice
+from dpe_jax.algorithms.base import Algorithm, Step
+from dpe_jax.conditions import Condition, convergence_conditions
+from dpe_jax.draws import Draws
+from dpe_jax.errors import InputError
+from dpe_jax.exchange import Exchange
+from dpe_jax.network import Network
+from dpe_jax.problems.base import Problem
+from dpe_jax.schedules import Schedule
+from dpe_jax.stepsizes import Multipliers, Uniform
+
+_NEAREST = np.uint32(2**31)
+
+
+class Lattice(eqx.Module):
+    """State of a method on the lattice: P = 2Y + b, x = Y·δ/2³², level q = ⌊Y/2³²⌋ + b."""
+
+    packed: Int64[Array, "agents dim lanes"]
+
+
+class Coefficients(eqx.Module):
+    """Tabulated coefficients: Γ^k = round(2³² γ^k / D), and λ̄^k·2³²/δ."""
+
+    gain: Int64[Array, "*iterations"] | Int64[np.ndarray, "*iterations"]
+    increment_scale: Float[Array, "*iterations"] | Float[np.ndarray, "*iterations"]
+
+
+class EncryptedDSGD(Algorithm):
+    r"""Zhou, Chen, Zhi, Gao 2026; the article names its parts, the form is reconstructed.
+
+        x_i⁺ = x_i + γ^k Σ_j w_ij (Q(x_j) − Q(x_i)) − Λ_i^k g_i^k
+
+    Q rounds to the grid δℤ, stochastically and without bias (or, as a negative control, to the
+    nearest point); γ^k attenuates the exchange; Λ_i^k = diag(λ̄^k mean_i m) with private
+    multipliers m, E m = 1, drawn afresh for each agent, iteration and coordinate.
+
+    On the lattice x = Y·δ/2³², exactly:
+
+        q = ⌊Y/2³²⌋ + b,  v_i = Σ_j c_ij (q_j − q_i),  Y ← Y + Γ^k v − U,
+        U = round(2³²/δ · Λ g),  Γ^k = round(2³² γ^k / D),  w_ij = c_ij / D.
+
+    v is what Paillier computes. Only U involves floating point, so Y is the same integer on any
+    device given U.
+    """
+
+    gamma: Schedule
+    """Attenuation γ^k."""
+
+    stepsize: Schedule
+    """Mean stepsize λ̄^k."""
+
+    delta: float = 2.0**-7
+    """Quantization step δ, in units of x."""
+
+    multipliers: Multipliers = Uniform()
+    """Distribution of m."""
+
+    means: tuple[float, ...] | None = None
+    """Per-agent factor on λ̄^k; None is one for every agent."""
+
+    rounding: Literal["stochastic", "nearest"] = "stochastic"
+
+    def __check_init__(self) -> None:
+        if not (np.isfinite(self.delta) and self.delta > 0):
+            raise InputError("delta", self.delta, "a positive finite number")
+        if self.rounding not in ("stochastic", "nearest"):
+            raise InputError("rounding", self.rounding, "'stochastic' or 'nearest'")
+        if self.means is not None and not all(np.isfinite(m) and m >= 0 for m in self.means):
+            raise InputError("means", self.means, "non-negative finite numbers, one for each agent")
+
+    def table(self, network: Network, iterations: Int64[np.ndarray, " n"]) -> Coefficients:
+        """Γ^k and λ̄^k·2³²/δ."""
+        gamma = self.gamma.values(iterations)
+        scale = self.stepsize.values(iterations) * (2.0**lattice.FRACTION_BITS / self.delta)
+        return Coefficients(lattice.gain(gamma, network.denominator), scale)
+
+    def conditions(self, network: Network) -> tuple[Condition, ...]:
+        """The sufficient conditions of almost sure convergence (reconstructed)."""
+        means = np.asarray(self.means or (1.0,) * network.agents, np.float64)
+        return convergence_conditions(
+            self.gamma, self.stepsize, self.multipliers, means, self.rounding
+        )
+
+    def check(
+        self, network: Network, x0: Float[np.ndarray, "agents dim"], largest: Coefficients
+    ) -> None:
+        """Refuse a γ that could overflow int64, a start out of range, and means of wrong length."""
+        if self.means is not None and len(self.means) != network.agents:
+            raise InputError("means", self.means, f"{network.agents} numbers, one for each agent")
+        reach = lattice.STATE_LIMIT * self.delta / 2.0**lattice.FRACTION_BITS
+        if not np.all(np.abs(x0) <= reach):
+            raise InputError("x0", x0, f"finite numbers of magnitude at most {reach:.6g} = 2²⁸ δ")
+        gamma_max = float(np.max(largest.gain)) * network.denominator / 2.0**lattice.FRACTION_BITS
+        lattice.check_headroom(gamma_max, float(np.max(-np.diag(network.weights))))
+
+    def init(self, x0: Float[Array, "agents dim"], draws: Draws) -> Lattice:
+        """Y_0 = round(x_0·2³²/δ), rounded to its first level with the word of time 0."""
+        Y = lattice.from_float(x0, self.delta)[..., None]
+        Y = jnp.broadcast_to(Y, (*x0.shape, draws.run.shape[0]))
+        return Lattice(lattice.pack(Y, lattice.rounding_bit(Y, self._rounding_word(draws))))
+
+    def step(
+        self, state: Lattice, problem: Problem, exchange: Exchange, draws: Draws, row: Coefficients
+    ) -> tuple[Lattice, Step]:
+        """One exchange and one private increment."""
+        Y, q = lattice.unpack(state.packed)
+        x = lattice.to_float(Y, self.delta, problem.dtype)
+        U_float = self._increment(problem.gradient(x, draws), draws, row)
+        U = jnp.rint(U_float).astype(jnp.int64)
+        v = exchange.levels(q)
+        following = Y + row.gain * v - U
+        word = self._rounding_word(draws)
+        packed = lattice.advance(state.packed, following, word, U_float)
+        error = lattice.quantization_error(Y, q, self.delta)
+        xi = exchange.values(error)
+        return Lattice(packed), Step(self.position(state), q, xi, U)
+
+    def position(self, state: Lattice) -> Float[Array, "agents dim lanes"]:
+        """x = Y·δ/2³²."""
+        return lattice.to_float(lattice.unpack(state.packed)[0], self.delta, jnp.dtype("float64"))
+
+    def integer_state(self, state: Lattice) -> Int64[Array, "agents dim lanes"]:
+        """Y."""
+        return lattice.unpack(state.packed)[0]
+
+    def status(self, state: Lattice) -> Int8[Array, " lanes"]:
+        """Read off the words that failed elements keep."""
+        return lattice.lane_status(state.packed)
+
+    def describe(self) -> dict[str, Any]:
+        """Hyper-parameters in words and numbers."""
+        return {
+            "method": "EncryptedDSGD",
+            "gamma": self.gamma.describe(),
+            "stepsize": self.stepsize.describe(),
+            "delta": self.delta,
+            "multipliers": self.multipliers.describe(),
+            "multiplier_variance": float(self.multipliers.variance),
+            "means": self.means,
+            "rounding": self.rounding,
+        }
+
+    def _rounding_word(self, draws: Draws):
+        return draws.rounding_word() if self.rounding == "stochastic" else _NEAREST
+
+    def _increment(
+        self, g: Float[Array, "agents dim lanes"], draws: Draws, row: Coefficients
+    ) -> Float[Array, "agents dim lanes"]:
+        """2³²/δ · Λ g before it is rounded to an integer."""
+        m = self.multipliers(draws.stepsize_word(), g.dtype)
+        scale = jnp.asarray(row.increment_scale).astype(g.dtype)
+        if self.means is not None:
+            scale = scale * np.asarray(self.means, g.dtype)[:, None, None]
+        return scale * m * g

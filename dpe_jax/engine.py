@@ -1,0 +1,273 @@
+"""The one scan: the only place where time runs.
+
+An outer scan over segments, each of which records (observers run inside the loop) and then
+iterates; arrays are [agent, coordinate, lane]; a block of lanes is one call after another of a
+single compiled program, so memory is bounded by the block and the host sees progress in between.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int8, Int32, Int64, UInt32
+
+from dpe_jax import philox
+from dpe_jax.algorithms.base import Algorithm, Row, State
+from dpe_jax.draws import Draws
+from dpe_jax.exchange import Exchange
+from dpe_jax.lattice import OK
+from dpe_jax.network import Network
+from dpe_jax.observe import Metric, observe
+from dpe_jax.problems.base import Optimum, Problem
+from dpe_jax.timeline import Chunk, plan
+
+LANE_MULTIPLE = 16
+"""Blocks are padded to a multiple of this many lanes, so that one lane alone runs the same
+vectorised code as thousands do."""
+
+_CHUNK_ELEMENT_STEPS = 1e8
+"""Agent-coordinate-lane steps between two visits of the host: about half a second on two cores."""
+
+
+class Setting(eqx.Module):
+    """Everything that a program reads and never changes."""
+
+    algorithm: Algorithm
+    problem: Problem
+    exact_problem: Problem
+    """The same problem in float64, for metrics."""
+    optimum: Optimum
+    exchange: Exchange
+    key: tuple[UInt32[Array, ""], UInt32[Array, ""]]
+    metrics: tuple[Metric, ...] = eqx.field(static=True)
+
+    def draws(self, run: UInt32[Array, " lanes"], time: Int64[Array, ""]) -> Draws:
+        """The draws of one time."""
+        problem = self.problem
+        return Draws(self.key, run, time.astype(jnp.uint32), problem.agents, problem.dim)
+
+
+class Recording(NamedTuple):
+    """What one block of lanes leaves behind, on the host."""
+
+    run: UInt32[np.ndarray, " lanes"]
+    curves: dict[str, Float[np.ndarray, "points *agents lanes"]]
+    """float32; NaN from the first record point at which a lane's status is not ok."""
+    status: Int8[np.ndarray, " lanes"]
+    failed_at: Int64[np.ndarray, " lanes"]
+    """The first record point at which the lane was not ok, or −1."""
+    final: Float[np.ndarray, "agents dim lanes"]
+    trace: "Trace | None"
+
+
+class Trace(NamedTuple):
+    """Integers of the traced lanes, as the production program computed and used them."""
+
+    run: UInt32[np.ndarray, " lanes"]
+    state: Int64[np.ndarray, "lanes moments agents dim"]
+    """Y_0 … Y_K."""
+    increment: Int64[np.ndarray, "lanes iterations agents dim"]
+    """U_0 … U_{K−1}."""
+
+
+_Buffers = tuple[
+    Int64[Array, "iterations agents dim traced"], Int64[Array, "iterations agents dim traced"]
+]
+
+
+@eqx.filter_jit
+def _start(setting: Setting, x0: Float[Array, "agents dim"], run: UInt32[Array, " lanes"]) -> State:
+    return setting.algorithm.init(x0, setting.draws(run, jnp.int64(0)))
+
+
+@eqx.filter_jit
+def _advance(
+    fixed: tuple[Setting, UInt32[Array, " lanes"], Int32[Array, " traced"]],
+    table: Row,
+    origin: Int64[Array, ""],
+    segments: tuple[Array, Array, Array],
+    moving: tuple[State, _Buffers | None],
+) -> tuple[tuple[State, _Buffers | None], tuple[dict[str, Array], Int8[Array, "segments lanes"]]]:
+    """One chunk. `table` holds the coefficients from iteration `origin` on."""
+    setting, run, traced = fixed
+    algorithm, problem, exchange = setting.algorithm, setting.problem, setting.exchange
+
+    def row_at(k: Array) -> Row:
+        return jax.tree.map(lambda column: column[k - origin], table)
+
+    def record(
+        state: State, k: Array
+    ) -> tuple[dict[str, Float[Array, "*agents lanes"]], Int8[Array, " lanes"]]:
+        _, step = algorithm.step(state, problem, exchange, setting.draws(run, k + 1), row_at(k))
+        values = observe(
+            setting.metrics,
+            step.position,
+            step.quantization_error,
+            setting.exact_problem,
+            setting.optimum,
+        )
+        rounded = {name: value.astype(jnp.float32) for name, value in values.items()}
+        return rounded, algorithm.status(state)
+
+    def skip(state: State, k: Array):
+        shapes = eqx.filter_eval_shape(record, state, k)
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+    def iterate(
+        i: Array, carry: tuple[State, _Buffers | None], start: Array
+    ) -> tuple[State, _Buffers | None]:
+        state, buffers = carry
+        k = start + i
+        state, step = algorithm.step(state, problem, exchange, setting.draws(run, k + 1), row_at(k))
+        if buffers is not None:
+            increment = step.increment[..., traced]
+            integers = algorithm.integer_state(state)
+            assert integers is not None  # the caller gives buffers to lattice methods only
+            states, increments = buffers
+            states = states.at[k - origin].set(integers[..., traced])
+            buffers = states, increments.at[k - origin].set(increment)
+        return state, buffers
+
+    def segment(carry: tuple[State, _Buffers | None], item: tuple[Array, Array, Array]):
+        start, length, keep = item
+        recorded = jax.lax.cond(keep, record, skip, carry[0], start)
+        carry = jax.lax.fori_loop(
+            jnp.int64(0), length, lambda i, carry: iterate(i, carry, start), carry
+        )
+        return carry, recorded
+
+    return jax.lax.scan(segment, moving, segments)
+
+
+@eqx.filter_jit
+def _finish(setting: Setting, state: State) -> tuple[Array, Array | None]:
+    return setting.algorithm.position(state), setting.algorithm.integer_state(state)
+
+
+def run_block(
+    setting: Setting,
+    network: Network,
+    x0: Float[np.ndarray, "agents dim"],
+    run: UInt32[np.ndarray, " lanes"],
+    points: Int64[np.ndarray, " points"],
+    trace: tuple[int, ...] = (),
+    progress: Callable[[int], None] = lambda _: None,
+) -> Recording:
+    """Simulate one block of lanes from x_0 through all record points.
+
+    `run` gives each lane's run number, `trace` the run numbers to trace (those that are not in this
+    block are ignored), `progress` is told lane-iterations as they are done.
+    """
+    lanes = len(run)
+    width = -(-lanes // LANE_MULTIPLE) * LANE_MULTIPLE
+    padded = jnp.asarray(np.concatenate([run, np.full(width - lanes, run[-1], np.uint32)]))
+    problem = setting.problem
+    elements = problem.agents * problem.dim * width
+    chunks = plan(points, max(1, int(_CHUNK_ELEMENT_STEPS / elements)))
+    longest = max(chunk.iterations for chunk in chunks)
+    # Powers of two, so that runs of similar length share a program.
+    rows = 1 << max(0, (longest - 1).bit_length())
+
+    state = _start(setting, jnp.asarray(x0, jnp.float64), padded)
+    traced = [lane for lane, number in enumerate(run.tolist()) if number in trace]
+    integers = _finish(setting, state)[1] if traced else None
+    buffers, pieces = None, _TracePieces()
+    if integers is not None:
+        shape = (rows, problem.agents, problem.dim, len(traced))
+        buffers = jnp.zeros(shape, jnp.int64), jnp.zeros(shape, jnp.int64)
+        pieces.states.append(np.asarray(integers[None, ..., np.array(traced)]))
+    fixed = setting, padded, jnp.asarray(traced, jnp.int32)
+
+    recorded: list[tuple[Chunk, tuple[dict[str, Array], Array]]] = []
+    for chunk in chunks:
+        iterations = np.arange(chunk.first, chunk.first + rows, dtype=np.int64)
+        table = jax.tree.map(jnp.asarray, setting.algorithm.table(network, iterations))
+        start, length, keep = (jnp.asarray(column) for column in chunk)
+        (state, buffers), values = _advance(
+            fixed, table, jnp.int64(chunk.first), (start, length, keep), (state, buffers)
+        )
+        if buffers is not None:
+            pieces.add(buffers, chunk.iterations)
+        if recorded:
+            jax.block_until_ready(recorded[-1][1])
+            progress(recorded[-1][0].iterations * lanes)
+        recorded.append((chunk, values))
+    curves, status = _gather(recorded, lanes)
+    progress(recorded[-1][0].iterations * lanes)
+    bad = status != OK
+    failed_at = np.where(bad.any(axis=0), points[bad.argmax(axis=0)], -1)
+    final = np.asarray(_finish(setting, state)[0])[..., :lanes]
+    recorded_trace = pieces.trace(run[np.array(traced)]) if integers is not None else None
+    return Recording(run, curves, status[-1], failed_at, final, recorded_trace)
+
+
+class _TracePieces:
+    """Trace buffers of one chunk after another, brought to the host."""
+
+    def __init__(self) -> None:
+        self.states: list[np.ndarray] = []
+        self.increments: list[np.ndarray] = []
+
+    def add(self, buffers: _Buffers, count: int) -> None:
+        self.states.append(np.asarray(buffers[0][:count]))
+        self.increments.append(np.asarray(buffers[1][:count]))
+
+    def trace(self, run: UInt32[np.ndarray, " lanes"]) -> Trace:
+        state = np.moveaxis(np.concatenate(self.states), -1, 0)
+        return Trace(run, state, np.moveaxis(np.concatenate(self.increments), -1, 0))
+
+
+def _gather(
+    recorded: list[tuple[Chunk, tuple[dict[str, Array], Array]]], lanes: int
+) -> tuple[dict[str, np.ndarray], Int8[np.ndarray, "points lanes"]]:
+    """Curves and status of the kept record points, without the padding lanes.
+
+    What a lane shows from the point on at which it failed is no measurement, and becomes NaN.
+    """
+    names = recorded[0][1][0].keys()
+    curves = {
+        name: np.concatenate(
+            [np.asarray(values[0][name])[chunk.keep, ..., :lanes] for chunk, values in recorded]
+        )
+        for name in names
+    }
+    status = np.concatenate(
+        [np.asarray(values[1])[chunk.keep, :lanes] for chunk, values in recorded]
+    )
+    point, lane = np.nonzero(status != OK)
+    if point.size:
+        for name, curve in curves.items():
+            curves[name] = np.array(curve)
+            curves[name][point, ..., lane] = np.nan
+    return curves, status
+
+
+def blocks(runs: int, width: int) -> Iterator[UInt32[np.ndarray, " lanes"]]:
+    """Run numbers 0 … runs − 1, block by block."""
+    for first in range(0, runs, width):
+        yield np.arange(first, min(first + width, runs), dtype=np.uint32)
+
+
+def setting_for(
+    algorithm: Algorithm,
+    problem: Problem,
+    optimum: Optimum,
+    network: Network,
+    seed: int,
+    precision: jnp.dtype,
+    metrics: tuple[Metric, ...],
+) -> Setting:
+    """Assemble a program's fixed inputs."""
+    low, high = philox.seed_key(seed)
+    return Setting(
+        algorithm,
+        problem.with_dtype(precision),
+        problem,
+        optimum,
+        Exchange.of(network),
+        (jnp.uint32(low), jnp.uint32(high)),
+        metrics,
+    )

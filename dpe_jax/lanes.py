@@ -1,0 +1,63 @@
+"""Sums over the short leading axes of [agent, coordinate, lane] arrays."""
+
+import functools
+import operator
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Num, Shaped
+
+UNROLLED = 32
+"""Up to this length a sum is written out term by term. XLA then keeps it in one vectorised pass
+over lanes together with what it is made of, and each lane's bits do not depend on how many lanes
+there are; a reduction or a `dot_general` would be a pass of its own."""
+
+
+def total(x: Num[Array, "..."], axis: int) -> Num[Array, "..."]:
+    """Σ over one axis other than the last (the lanes)."""
+    if x.shape[axis] > UNROLLED:
+        return jnp.sum(x, axis=axis)
+    return functools.reduce(operator.add, _slices(x, axis))
+
+
+def mean(x: Num[Array, "..."], axis: int) -> Num[Array, "..."]:
+    """The mean over one axis other than the last."""
+    return total(x, axis) / x.shape[axis]
+
+
+def largest(x: Num[Array, "..."], axis: int) -> Num[Array, "..."]:
+    """The maximum over one axis other than the last."""
+    if x.shape[axis] > UNROLLED:
+        return jnp.max(x, axis=axis)
+    return functools.reduce(jnp.maximum, _slices(x, axis))
+
+
+def smallest(x: Num[Array, "..."], axis: int) -> Num[Array, "..."]:
+    """The minimum over one axis other than the last."""
+    if x.shape[axis] > UNROLLED:
+        return jnp.min(x, axis=axis)
+    return functools.reduce(jnp.minimum, _slices(x, axis))
+
+
+def mix(
+    matrix: Shaped[Array, "rows columns"], x: Shaped[Array, "columns dim lanes"]
+) -> Shaped[Array, "rows dim lanes"]:
+    """Σ_j M_ij x_j for every coordinate and lane."""
+    if x.shape[0] > UNROLLED:
+        return jnp.einsum("ij,jdl->idl", matrix, x)
+    terms = (matrix[:, j, None, None] * x[j] for j in range(x.shape[0]))
+    return functools.reduce(operator.add, terms)
+
+
+def product(
+    A: Num[Array, "*#points rows dim"], x: Num[Array, "*points dim lanes"]
+) -> Num[Array, "*points rows lanes"]:
+    """A x for every point and lane; A may be one matrix for each point, or one for all."""
+    if x.shape[-2] > UNROLLED // 4:
+        return jnp.einsum("...de,...el->...dl", A, x)
+    terms = (A[..., e, None] * x[..., e, None, :] for e in range(x.shape[-2]))
+    return functools.reduce(operator.add, terms)
+
+
+def _slices(x: Num[Array, "..."], axis: int) -> list[Num[Array, "..."]]:
+    return [jax.lax.index_in_dim(x, i, axis, keepdims=False) for i in range(x.shape[axis])]

@@ -1,0 +1,68 @@
+"""Regularised logistic regression on breast-cancer data that hospitals keep to themselves."""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from dpe_jax.errors import InputError
+from dpe_jax.problems.empirical import EmpiricalRisk
+from dpe_jax.problems.split import dirichlet_split, equal_split
+
+
+def logistic_loss(
+    x: Float[Array, " dim"], sample: tuple[Float[Array, " dim"], Float[Array, ""]]
+) -> Float[Array, ""]:
+    """log(1 + exp(−y xᵀa)) of one sample (a, y), y = ±1."""
+    features, label = sample
+    return jax.nn.softplus(-label * jnp.dot(features, x))
+
+
+def breast_cancer(
+    agents: int = 5,
+    *,
+    split: Literal["equal", "dirichlet"] = "equal",
+    concentration: float = 1.0,
+    seed: int = 0,
+    batch: int | None = 8,
+    penalty: float = 0.01,
+    intercept: bool = True,
+) -> EmpiricalRisk:
+    """F(x) = (1/m) Σ_s log(1 + exp(−y_s xᵀa_s)) + ½ penalty ‖x‖², an agent being a hospital.
+
+    scikit-learn's breast-cancer data: m = 569 patients, 30 features standardised on the pooled
+    data, y = +1 benign and −1 malignant. With `intercept` a constant column 1 is added last (d =
+    31), and the penalty holds for its coefficient as for all others. f_i is n m_i/m times hospital
+    i's mean loss, plus the penalty, so F does not depend on the split. "equal" shuffles the
+    patients and deals them out evenly, "dirichlet" deals out each class in Dirichlet proportions;
+    `seed` is that of the split.
+    """
+    from sklearn.datasets import load_breast_cancer
+
+    pooled: Any = load_breast_cancer()
+    features, target = np.asarray(pooled["data"]), np.asarray(pooled["target"])
+    features = (features - features.mean(0)) / features.std(0)
+    if intercept:
+        features = np.column_stack([features, np.ones(len(features))])
+    labels = 2.0 * target - 1.0
+    details = {"split_seed": np.asarray(seed)}
+    if split == "equal":
+        parts = equal_split(len(labels), agents, seed=seed)
+    elif split == "dirichlet":
+        parts = dirichlet_split(labels, agents, concentration, seed=seed)
+        details["concentration"] = np.asarray(concentration)
+    else:
+        raise InputError("split", split, "'equal' or 'dirichlet'")
+    details["benign"] = np.array([np.sum(labels[part] > 0) for part in parts])
+    details["malignant"] = np.array([np.sum(labels[part] < 0) for part in parts])
+    return EmpiricalRisk(
+        logistic_loss,
+        [(features[part], labels[part]) for part in parts],
+        batch,
+        dim=features.shape[1],
+        penalty=penalty,
+        name=f"breast_cancer, {split} split",
+        details=details,
+    )

@@ -1,0 +1,130 @@
+"""Heterogeneous quadratics."""
+
+from typing import Any, Self
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from dpe_jax import lanes
+from dpe_jax.draws import Draws
+from dpe_jax.errors import InputError
+from dpe_jax.problems.base import Optimum, Problem, cast
+
+
+class Quadratic(Problem):
+    """f_i(x) = ½ (x − b_i)ᵀ A_i (x − b_i), with gradient noise σ a coordinate.
+
+    g_i = A_i (x − b_i) + σ z, z standard normal. A_i is symmetric positive semidefinite, and their
+    sum positive definite.
+    """
+
+    A: Float[np.ndarray, "agents dim dim"] | Float[Array, "agents dim dim"]
+    b: Float[np.ndarray, "agents dim"] | Float[Array, "agents dim"]
+    noise: float = 0.0
+    dtype: jnp.dtype = eqx.field(static=True, kw_only=True, default=jnp.dtype("float64"))
+
+    def __check_init__(self) -> None:
+        A, b = self.A, self.b
+        if not isinstance(A, np.ndarray) or not isinstance(b, np.ndarray):
+            return
+        if not np.all(np.isfinite(A)):
+            raise InputError("A", A, "finite matrices [agents, dim, dim]")
+        if not np.all(np.isfinite(b)):
+            raise InputError("b", b, "finite vectors [agents, dim]")
+        if not (np.isfinite(self.noise) and self.noise >= 0):
+            raise InputError("noise", self.noise, "a non-negative finite number")
+        if not np.allclose(A, np.swapaxes(A, 1, 2), rtol=0, atol=1e-12 * np.max(np.abs(A))):
+            raise InputError("A", A, "symmetric matrices")
+        lowest = np.linalg.eigvalsh(A.astype(np.float64)).min()
+        if lowest < -1e-9 * np.max(np.abs(A)):
+            raise InputError("A", float(lowest), "eigenvalues of at least 0 (convex costs)")
+        total = np.linalg.eigvalsh(A.mean(0).astype(np.float64)).min()
+        if total <= 1e-12 * np.max(np.abs(A)):
+            raise InputError("A", float(total), "matrices whose mean is positive definite")
+
+    @classmethod
+    def random(
+        cls,
+        agents: int,
+        dim: int,
+        *,
+        seed: int,
+        noise: float = 0.0,
+        curvature: tuple[float, float] = (0.5, 1.5),
+        spread: float = 1.0,
+    ) -> "Quadratic":
+        """Random costs: A_i = R_i diag(U(curvature)) R_iᵀ, R_i a random rotation.
+
+        The minimizers are b_i ~ N(0, spread²): `spread` is the heterogeneity of the agents, in
+        units of x.
+        """
+        if agents < 1:
+            raise InputError("agents", agents, "a positive integer")
+        if dim < 1:
+            raise InputError("dim", dim, "a positive integer")
+        if not 0 < curvature[0] <= curvature[1] < np.inf:
+            raise InputError("curvature", curvature, "two numbers with 0 < low <= high")
+        if not (np.isfinite(spread) and spread >= 0):
+            raise InputError("spread", spread, "a non-negative finite number")
+        rng = np.random.default_rng(seed)
+        rotation, _ = np.linalg.qr(rng.normal(size=(agents, dim, dim)))
+        eigenvalues = rng.uniform(*curvature, size=(agents, 1, dim))
+        A = (rotation * eigenvalues) @ np.swapaxes(rotation, 1, 2)
+        A = (A + np.swapaxes(A, 1, 2)) / 2
+        return cls(A, spread * rng.normal(size=(agents, dim)), noise)
+
+    @property
+    def agents(self) -> int:
+        """Number of agents."""
+        return self.b.shape[0]
+
+    @property
+    def dim(self) -> int:
+        """Dimension of x."""
+        return self.b.shape[1]
+
+    def gradient(
+        self, x: Float[Array, "agents dim lanes"], draws: Draws
+    ) -> Float[Array, "agents dim lanes"]:
+        """A_i (x − b_i) + σ z."""
+        offset = x - jnp.asarray(self.b)[..., None]
+        g = lanes.product(jnp.asarray(self.A), offset)
+        return g + np.asarray(self.noise, self.dtype) * draws.noise(self.dtype)
+
+    def objective(self, x: Float[Array, "*points dim lanes"]) -> Float[Array, "*points lanes"]:
+        """(1/n) Σ_i ½ (x − b_i)ᵀ A_i (x − b_i)."""
+        offset = x[..., None, :, :] - jnp.asarray(self.b)[..., None]
+        terms = lanes.total(offset * lanes.product(jnp.asarray(self.A), offset), -2)
+        return lanes.mean(terms, -2) / 2
+
+    def excess(
+        self, x: Float[Array, "*points dim lanes"], optimum: Optimum
+    ) -> Float[Array, "*points lanes"]:
+        """½ (x − x*)ᵀ Ā (x − x*), Ā the mean of the A_i: exact, without cancellation."""
+        offset = x - jnp.asarray(optimum.x)[:, None]
+        curvature = jnp.mean(jnp.asarray(self.A), axis=0)
+        return lanes.total(offset * lanes.product(curvature, offset), -2) / 2
+
+    def solve(self) -> Optimum:
+        """x* = (Σ A_i)⁻¹ Σ A_i b_i."""
+        A, b = np.asarray(self.A, np.float64), np.asarray(self.b, np.float64)
+        x = np.linalg.solve(A.sum(0), np.einsum("ide,ie->d", A, b))
+        gradient = np.einsum("ide,ie->d", A, x - b) / self.agents
+        value = float(np.einsum("id,ide,ie->", x - b, A, x - b) / (2 * self.agents))
+        return Optimum(x, value, float(np.linalg.norm(gradient)), "closed form")
+
+    def describe(self) -> dict[str, Any]:
+        """Sizes and noise."""
+        return {
+            "problem": "Quadratic",
+            "agents": self.agents,
+            "dim": self.dim,
+            "noise": float(self.noise),
+        }
+
+    def with_dtype(self, dtype: jnp.dtype) -> Self:
+        """The same costs in another precision."""
+        A, b = cast((self.A, self.b), dtype)
+        return type(self)(A, b, self.noise, dtype=jnp.dtype(dtype))

@@ -1,0 +1,156 @@
+"""Estimation of a parameter that sensors measure linearly, each with its own matrix."""
+
+from typing import Any, Self
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from dpe_jax import lanes
+from dpe_jax.draws import Draws
+from dpe_jax.errors import InputError
+from dpe_jax.problems.base import Optimum, Problem, cast
+
+
+class SensorEstimation(Problem):
+    """f_i(θ) = E‖z_i − M_i θ‖² + ω_i ‖θ‖², z_i = z̄_i + s ε, ε standard normal.
+
+    g_i = 2 M_iᵀ(M_i θ − z_i) + 2 ω_i θ, with a fresh measurement z_i at every iteration, so that
+    the gradient noise of agent i has covariance 4 s² M_iᵀ M_i. Σ_i (M_iᵀ M_i + ω_i I) is positive
+    definite. `noise` is s, in units of z.
+    """
+
+    M: Float[np.ndarray, "agents rows dim"] | Float[Array, "agents rows dim"]
+    z: Float[np.ndarray, "agents rows"] | Float[Array, "agents rows"]
+    omega: Float[np.ndarray, " agents"] | Float[Array, " agents"]
+    noise: float = 0.0
+    dtype: jnp.dtype = eqx.field(static=True, kw_only=True, default=jnp.dtype("float64"))
+
+    def __check_init__(self) -> None:
+        M, z, omega = self.M, self.z, self.omega
+        if not all(isinstance(array, np.ndarray) for array in (M, z, omega)):
+            return
+        if M.ndim != 3 or 0 in M.shape or not np.all(np.isfinite(M)):
+            raise InputError("M", M, "finite matrices [agents, rows, dim]")
+        if z.shape != M.shape[:2] or not np.all(np.isfinite(z)):
+            raise InputError("z", z, f"finite mean measurements {list(M.shape[:2])}")
+        if omega.shape != M.shape[:1] or not (np.all(np.isfinite(omega)) and np.all(omega >= 0)):
+            raise InputError("omega", omega, f"{M.shape[0]} non-negative finite numbers")
+        if not (np.isfinite(self.noise) and self.noise >= 0):
+            raise InputError("noise", self.noise, "a non-negative finite number")
+        eigenvalues = np.linalg.eigvalsh(self._mean_curvature())
+        if not eigenvalues[0] > 1e-12 * eigenvalues[-1]:
+            raise InputError(
+                "M", float(eigenvalues[0]), "sensors that identify θ: Σ(MᵀM + ωI) must be definite"
+            )
+
+    @classmethod
+    def random(
+        cls,
+        agents: int,
+        dim: int,
+        rows: int,
+        *,
+        seed: int,
+        noise: float = 0.1,
+        omega: float = 0.01,
+        disturbance: float = 0.1,
+    ) -> "SensorEstimation":
+        """Random sensors: M_i of entries N(0, 1/rows), z̄_i = M_i θ° + disturbance · N(0, I).
+
+        θ° ~ N(0, I) is one parameter for all. `disturbance` is a fixed bias of each sensor, in
+        units of z: the heterogeneity of the agents. All have the same ω_i = `omega`.
+        """
+        for name, value in (("agents", agents), ("dim", dim), ("rows", rows)):
+            if value < 1:
+                raise InputError(name, value, "a positive integer")
+        if not (np.isfinite(disturbance) and disturbance >= 0):
+            raise InputError("disturbance", disturbance, "a non-negative finite number")
+        rng = np.random.default_rng(seed)
+        M = rng.normal(size=(agents, rows, dim)) / np.sqrt(rows)
+        z = M @ rng.normal(size=dim) + disturbance * rng.normal(size=(agents, rows))
+        return cls(M, z, np.full(agents, omega, np.float64), noise)
+
+    @property
+    def agents(self) -> int:
+        """Number of agents."""
+        return self.M.shape[0]
+
+    @property
+    def rows(self) -> int:
+        """Measurements of one agent at one iteration."""
+        return self.M.shape[1]
+
+    @property
+    def dim(self) -> int:
+        """Dimension of θ."""
+        return self.M.shape[2]
+
+    def gradient(
+        self, x: Float[Array, "agents dim lanes"], draws: Draws
+    ) -> Float[Array, "agents dim lanes"]:
+        """2 M_iᵀ(M_i θ − z̄_i − s ε) + 2 ω_i θ."""
+        M = jnp.asarray(self.M)
+        noise = np.asarray(self.noise, self.dtype) * draws.measurement_noise(self.rows, self.dtype)
+        residual = lanes.product(M, x) - jnp.asarray(self.z)[..., None] - noise
+        # A `dot_general` here: written out, XLA would generate the noise anew for every coordinate.
+        pull = jnp.einsum("ird,irl->idl", M, residual)
+        return 2 * (pull + jnp.asarray(self.omega)[:, None, None] * x)
+
+    def objective(self, x: Float[Array, "*points dim lanes"]) -> Float[Array, "*points lanes"]:
+        """(1/n) Σ_i (‖z̄_i − M_i θ‖² + rows s² + ω_i ‖θ‖²)."""
+        residual = self._measure(x) - jnp.asarray(self.z)[..., None]
+        fit = lanes.mean(lanes.total(residual**2, -2), -2)
+        return fit + self.rows * self.noise**2 + self._ridge(x)
+
+    def excess(
+        self, x: Float[Array, "*points dim lanes"], optimum: Optimum
+    ) -> Float[Array, "*points lanes"]:
+        """(θ − θ*)ᵀ H̄ (θ − θ*), H̄ the mean of M_iᵀM_i + ω_i I: exact, without cancellation."""
+        offset = x - jnp.asarray(optimum.x)[:, None]
+        return lanes.mean(lanes.total(self._measure(offset) ** 2, -2), -2) + self._ridge(offset)
+
+    def _measure(
+        self, x: Float[Array, "*points dim lanes"]
+    ) -> Float[Array, "*points agents rows lanes"]:
+        """M_i θ of every agent at every point."""
+        points, size = x.shape[:-2], x.shape[-2:]
+        everywhere = jnp.broadcast_to(x[..., None, :, :], (*points, self.agents, *size))
+        return lanes.product(jnp.asarray(self.M), everywhere)
+
+    def _ridge(self, x: Float[Array, "*points dim lanes"]) -> Float[Array, "*points lanes"]:
+        """‖θ‖² times the mean ω_i."""
+        return jnp.mean(jnp.asarray(self.omega)) * lanes.total(x**2, -2)
+
+    def solve(self) -> Optimum:
+        """θ* = (Σ M_iᵀM_i + ω_i I)⁻¹ Σ M_iᵀ z̄_i."""
+        M, z = np.asarray(self.M, np.float64), np.asarray(self.z, np.float64)
+        omega = np.asarray(self.omega, np.float64)
+        x = np.linalg.solve(self._mean_curvature(), np.einsum("ird,ir->d", M, z) / self.agents)
+        residual = M @ x - z
+        gradient = 2 * (np.einsum("ird,ir->d", M, residual) / self.agents + omega.mean() * x)
+        fit = np.sum(residual**2) / self.agents + self.rows * self.noise**2
+        value = float(fit + omega.mean() * np.sum(x**2))
+        return Optimum(x, value, float(np.linalg.norm(gradient)), "closed form")
+
+    def describe(self) -> dict[str, Any]:
+        """Sizes, noise and regularisation."""
+        return {
+            "problem": "SensorEstimation",
+            "agents": self.agents,
+            "dim": self.dim,
+            "rows": self.rows,
+            "noise": float(self.noise),
+            "omega": np.asarray(self.omega).tolist(),
+        }
+
+    def with_dtype(self, dtype: jnp.dtype) -> Self:
+        """The same costs in another precision."""
+        M, z, omega = cast((self.M, self.z, self.omega), dtype)
+        return type(self)(M, z, omega, self.noise, dtype=jnp.dtype(dtype))
+
+    def _mean_curvature(self) -> Float[np.ndarray, "dim dim"]:
+        """H̄ = (1/n) Σ_i (M_iᵀM_i + ω_i I), on the host."""
+        M, omega = np.asarray(self.M, np.float64), np.asarray(self.omega, np.float64)
+        return np.einsum("ird,ire->de", M, M) / self.agents + omega.mean() * np.eye(self.dim)

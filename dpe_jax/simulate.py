@@ -1,0 +1,263 @@
+"""Simulations: which methods, problem and network, how many runs, and what comes back."""
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int64
+
+from dpe_jax import engine, lattice
+from dpe_jax.algorithms.base import Algorithm
+from dpe_jax.conditions import Condition, violated
+from dpe_jax.engine import Recording, Trace
+from dpe_jax.errors import InputError
+from dpe_jax.network import Network
+from dpe_jax.observe import METRICS, Metric, check_metrics
+from dpe_jax.problems.base import Optimum, Problem
+from dpe_jax.timeline import Spacing, record_points
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_BLOCK_ELEMENTS = {"cpu": 2**17, "gpu": 2**24}
+"""Agent-coordinate elements in a default block: about the second-level cache of two cores, and
+enough to fill a GPU."""
+
+Precision = Literal["float32", "float64"]
+Progress = Callable[[str, int, int], None]
+"""Told the method, the lane-iterations done since the last call, and the method's total."""
+
+
+class ConditionWarning(UserWarning):
+    """A sufficient condition of convergence does not hold for the chosen settings."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Simulation:
+    """Everything that determines a simulation; `recordings` runs it, block by block."""
+
+    algorithms: Mapping[str, Algorithm]
+    problem: Problem
+    network: Network
+    runs: int
+    iterations: int
+    seed: int = 0
+    trace: tuple[int, ...] = ()
+    metrics: tuple[Metric, ...] = METRICS
+    points: int = 200
+    spacing: Spacing = "log"
+    precision: Precision = "float32"
+    block: int | None = None
+    x0: Float[np.ndarray, "agents dim"] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.algorithms:
+            raise InputError("algorithms", dict(self.algorithms), "at least one method")
+        for name, least in (("runs", 1), ("iterations", 1), ("points", 2)):
+            value = getattr(self, name)
+            if not _is_integer(value) or value < least:
+                raise InputError(name, value, f"an integer of at least {least}")
+        if self.runs > 2**32:
+            raise InputError("runs", self.runs, "at most 2³², the range of the run counter")
+        if not _is_integer(self.seed) or not 0 <= self.seed < 2**64:
+            raise InputError("seed", self.seed, "an integer from 0 to 2⁶⁴ − 1")
+        if self.precision not in ("float32", "float64"):
+            raise InputError("precision", self.precision, "'float32' or 'float64'")
+        if self.block is not None and (not _is_integer(self.block) or self.block < 1):
+            raise InputError("block", self.block, "a positive integer of lanes, or none")
+        for run in self.trace:
+            if not _is_integer(run) or not 0 <= run < self.runs:
+                raise InputError("trace", run, f"run numbers from 0 to {self.runs - 1}")
+        if len(set(self.trace)) != len(self.trace):
+            raise InputError("trace", self.trace, "run numbers without repetition")
+        if self.problem.agents != self.network.agents:
+            raise InputError(
+                "network",
+                self.network.agents,
+                f"as many agents as the problem has ({self.problem.agents})",
+            )
+        object.__setattr__(self, "metrics", check_metrics(self.metrics))
+        shape = (self.problem.agents, self.problem.dim)
+        x0 = np.zeros(shape) if self.x0 is None else np.asarray(self.x0, np.float64)
+        if x0.shape not in (shape, shape[1:]):
+            raise InputError("x0", x0.shape, f"shape {shape} or {shape[1:]}")
+        object.__setattr__(self, "x0", np.broadcast_to(x0, shape).copy())
+        record_points(self.iterations, self.points, self.spacing)
+        for algorithm in self.algorithms.values():
+            algorithm.check(self.network, self.start, self._largest(algorithm))
+
+    @property
+    def start(self) -> Float[np.ndarray, "agents dim"]:
+        """x_0 of every run."""
+        assert self.x0 is not None  # set in __post_init__
+        return self.x0
+
+    @property
+    def record(self) -> Int64[np.ndarray, " points"]:
+        """Iterations at which metrics are recorded."""
+        return record_points(self.iterations, self.points, self.spacing)
+
+    @property
+    def block_lanes(self) -> int:
+        """Lanes in a block."""
+        if self.block is not None:
+            return min(self.block, self.runs)
+        budget = _BLOCK_ELEMENTS["cpu" if jax.default_backend() == "cpu" else "gpu"]
+        wanted = max(128, budget // (self.problem.agents * self.problem.dim))
+        return min(1 << (wanted.bit_length() - 1), self.runs)
+
+    def conditions(self) -> dict[str, tuple[Condition, ...]]:
+        """Each method's convergence conditions with their verdicts."""
+        return {name: method.conditions(self.network) for name, method in self.algorithms.items()}
+
+    def warn(self) -> None:
+        """Name every violated condition in a `ConditionWarning`."""
+        for name, conditions in self.conditions().items():
+            for condition in violated(conditions):
+                text = f"{name}: {condition.statement} does not hold: {condition.detail}"
+                warnings.warn(text, ConditionWarning, stacklevel=3)
+
+    def recordings(
+        self, optimum: Optimum, progress: Progress = lambda *_: None
+    ) -> Iterator[tuple[str, Recording]]:
+        """Run every method, block of lanes by block of lanes."""
+        dtype = jnp.dtype(self.precision)
+        total = self.runs * self.iterations
+        for name, algorithm in self.algorithms.items():
+            setting = engine.setting_for(
+                algorithm, self.problem, optimum, self.network, self.seed, dtype, self.metrics
+            )
+            for run in engine.blocks(self.runs, self.block_lanes):
+                report = _Report(name, total, progress)
+                yield (
+                    name,
+                    engine.run_block(
+                        setting, self.network, self.start, run, self.record, self.trace, report
+                    ),
+                )
+
+    def headroom(self) -> dict[str, Any]:
+        """What the lattice leaves room for: plaintext bits of the exchange."""
+        row_sum = int(-np.diag(self.network.laplacian_levels).min())
+        return {
+            "state_bits": 64,
+            "fraction_bits": lattice.FRACTION_BITS,
+            "state_limit": lattice.STATE_LIMIT,
+            "plaintext_bits": lattice.plaintext_bits(row_sum),
+        }
+
+    def _largest(self, algorithm: Algorithm) -> Any:
+        """The largest of each tabulated coefficient over the run (sampled past 10⁵ iterations)."""
+        head = np.arange(min(self.iterations, 100_000), dtype=np.int64)
+        tail = np.unique(np.geomspace(1, self.iterations, 1000).astype(np.int64) - 1)
+        table = algorithm.table(self.network, np.union1d(head, tail))
+        return jax.tree.map(lambda column: np.max(column, axis=0), table)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Report:
+    """Progress of one block, told to the caller under the method's name."""
+
+    name: str
+    total: int
+    progress: Progress
+
+    def __call__(self, done: int) -> None:
+        self.progress(self.name, done, self.total)
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a simulation left behind."""
+
+    curves: "xr.Dataset"
+    """Metrics [method, iteration, (agent,) run], `status` and `failed_at` [method, run], and
+    `final_state` [method, agent, coordinate, run]."""
+    traces: dict[str, Trace]
+    optimum: Optimum
+    conditions: dict[str, tuple[Condition, ...]]
+
+
+def simulate(
+    algorithms: Algorithm | Mapping[str, Algorithm],
+    problem: Problem,
+    network: Network,
+    *,
+    runs: int,
+    iterations: int,
+    seed: int = 0,
+    trace: tuple[int, ...] = (),
+    metrics: tuple[Metric, ...] = METRICS,
+    points: int = 200,
+    spacing: Spacing = "log",
+    precision: Precision = "float32",
+    block: int | None = None,
+    x0: Float[np.ndarray, "agents dim"] | None = None,
+    progress: Progress = lambda *_: None,
+) -> Result:
+    """Simulate methods on one problem and network, all with the same random draws.
+
+    Run r is the same run in any batch and block size. `trace` names runs whose integers are kept
+    (methods on the lattice only); `points` record points are spaced linearly or logarithmically;
+    `precision` is that of gradients; `block` is the number of lanes computed at a time; `x0` is
+    [agents, dim], or [dim] for all agents, zero by default. Violated convergence conditions are
+    named in a `ConditionWarning`. Raises `InputError`.
+    """
+    if isinstance(algorithms, Algorithm):
+        algorithms = {type(algorithms).__name__: algorithms}
+    simulation = Simulation(
+        dict(algorithms),
+        problem,
+        network,
+        runs,
+        iterations,
+        seed,
+        tuple(trace),
+        metrics,
+        points,
+        spacing,
+        precision,
+        block,
+        x0,
+    )
+    simulation.warn()
+    optimum = problem.solve()
+    held: dict[str, list[Recording]] = {name: [] for name in simulation.algorithms}
+    for name, recording in simulation.recordings(optimum, progress):
+        held[name].append(recording)
+    traces = {}
+    for name, recordings in held.items():
+        pieces = [recording.trace for recording in recordings if recording.trace is not None]
+        if pieces:
+            traces[name] = Trace(*(np.concatenate(column) for column in zip(*pieces, strict=True)))
+    return Result(_dataset(simulation, held), traces, optimum, simulation.conditions())
+
+
+def _dataset(simulation: Simulation, held: dict[str, list[Recording]]) -> "xr.Dataset":
+    import xarray as xr
+
+    from dpe_jax.layout import coordinates, dimensions
+
+    def stack(pick: Callable[[Recording], np.ndarray]) -> np.ndarray:
+        return np.stack(
+            [np.concatenate([pick(r) for r in parts], axis=-1) for parts in held.values()]
+        )
+
+    variables: dict[str, np.ndarray] = {
+        metric: stack(lambda r, metric=metric: r.curves[metric]) for metric in simulation.metrics
+    }
+    variables["status"] = stack(lambda r: r.status)
+    variables["failed_at"] = stack(lambda r: r.failed_at)
+    variables["final_state"] = stack(lambda r: r.final)
+    return xr.Dataset(
+        {name: (dimensions(name), value) for name, value in variables.items()},
+        coordinates(simulation),
+    )
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
