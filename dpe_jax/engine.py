@@ -5,6 +5,9 @@ iterates; arrays are [agent, coordinate, lane]; a block of lanes is one call aft
 single compiled program, so memory is bounded by the block and the host sees progress in between.
 """
 
+import collections
+import concurrent.futures
+import threading
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -46,8 +49,13 @@ class Setting(eqx.Module):
 
     def draws(self, run: UInt32[Array, " lanes"], time: Int64[Array, ""]) -> Draws:
         """The draws of one time."""
+        # Always zero, but XLA cannot know: it would hoist the twenty round keys and the first
+        # round out of the loop, as so many inputs of the step that jax 0.12 no longer vectorises
+        # it (five times slower). Computing them anew costs nothing.
+        zero = (time >> 32).astype(jnp.uint32)
+        key = self.key[0] + zero, self.key[1] + zero
         problem = self.problem
-        return Draws(self.key, run, time.astype(jnp.uint32), problem.agents, problem.dim)
+        return Draws(key, run, time.astype(jnp.uint32), problem.agents, problem.dim)
 
 
 class Recording(NamedTuple):
@@ -60,6 +68,7 @@ class Recording(NamedTuple):
     failed_at: Int64[np.ndarray, " lanes"]
     """The first record point at which the lane was not ok, or −1."""
     final: Float[np.ndarray, "agents dim lanes"]
+    """The agents' positions at the end; NaN in a lane whose status is not ok."""
     trace: "Trace | None"
 
 
@@ -147,22 +156,72 @@ def _finish(setting: Setting, state: State) -> tuple[Array, Array | None]:
     return setting.algorithm.position(state), setting.algorithm.integer_state(state)
 
 
+class Program(NamedTuple):
+    """What all blocks of one method have in common."""
+
+    setting: Setting
+    network: Network
+    x0: Float[np.ndarray, "agents dim"]
+    points: Int64[np.ndarray, " points"]
+    """Iterations at which metrics are recorded."""
+    trace: tuple[int, ...]
+    """Run numbers to trace."""
+    lanes: int
+    """Lanes in a block; a shorter last block is padded, so that it needs no program of its own."""
+
+
+class _StoppedError(Exception):
+    """Raised inside a block that is no longer wanted."""
+
+
+def run_blocks(
+    program: Program, runs: int, workers: int, progress: Callable[[int], None]
+) -> Iterator[Recording]:
+    """Simulate runs 0 … runs − 1 block by block, in order, `workers` blocks at a time.
+
+    Threads that compute whole blocks use several processors better than XLA does within a step
+    (and jax 0.12 runs a fused step on one processor only).
+    """
+    blocks = (
+        np.arange(first, min(first + program.lanes, runs), dtype=np.uint32)
+        for first in range(0, runs, program.lanes)
+    )
+    if workers == 1:
+        yield from (run_block(program, block, progress) for block in blocks)
+        return
+    stop = threading.Event()
+
+    def report(done: int) -> None:
+        if stop.is_set():
+            raise _StoppedError
+        progress(done)
+
+    pending: collections.deque[concurrent.futures.Future[Recording]] = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        try:
+            for block in blocks:
+                pending.append(pool.submit(run_block, program, block, report))
+                if len(pending) > workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
 def run_block(
-    setting: Setting,
-    network: Network,
-    x0: Float[np.ndarray, "agents dim"],
+    program: Program,
     run: UInt32[np.ndarray, " lanes"],
-    points: Int64[np.ndarray, " points"],
-    trace: tuple[int, ...] = (),
     progress: Callable[[int], None] = lambda _: None,
 ) -> Recording:
-    """Simulate one block of lanes from x_0 through all record points.
+    """Simulate one block of lanes through all record points.
 
-    `run` gives each lane's run number, `trace` the run numbers to trace (those that are not in this
-    block are ignored), `progress` is told lane-iterations as they are done.
+    `run` gives each lane's run number; `progress` is told lane-iterations as they are done.
     """
+    setting, points = program.setting, program.points
     lanes = len(run)
-    width = -(-lanes // LANE_MULTIPLE) * LANE_MULTIPLE
+    width = -(-max(lanes, program.lanes) // LANE_MULTIPLE) * LANE_MULTIPLE
     padded = jnp.asarray(np.concatenate([run, np.full(width - lanes, run[-1], np.uint32)]))
     problem = setting.problem
     elements = problem.agents * problem.dim * width
@@ -171,8 +230,8 @@ def run_block(
     # Powers of two, so that runs of similar length share a program.
     rows = 1 << max(0, (longest - 1).bit_length())
 
-    state = _start(setting, jnp.asarray(x0, jnp.float64), padded)
-    traced = [lane for lane, number in enumerate(run.tolist()) if number in trace]
+    state = _start(setting, jnp.asarray(program.x0, jnp.float64), padded)
+    traced = [lane for lane, number in enumerate(run.tolist()) if number in program.trace]
     integers = _finish(setting, state)[1] if traced else None
     buffers, pieces = None, _TracePieces()
     if integers is not None:
@@ -184,7 +243,7 @@ def run_block(
     recorded: list[tuple[Chunk, tuple[dict[str, Array], Array]]] = []
     for chunk in chunks:
         iterations = np.arange(chunk.first, chunk.first + rows, dtype=np.int64)
-        table = jax.tree.map(jnp.asarray, setting.algorithm.table(network, iterations))
+        table = jax.tree.map(jnp.asarray, setting.algorithm.table(program.network, iterations))
         start, length, keep = (jnp.asarray(column) for column in chunk)
         (state, buffers), values = _advance(
             fixed, table, jnp.int64(chunk.first), (start, length, keep), (state, buffers)
@@ -200,6 +259,7 @@ def run_block(
     bad = status != OK
     failed_at = np.where(bad.any(axis=0), points[bad.argmax(axis=0)], -1)
     final = np.asarray(_finish(setting, state)[0])[..., :lanes]
+    final = np.where(status[-1] == OK, final, np.nan)
     recorded_trace = pieces.trace(run[np.array(traced)]) if integers is not None else None
     return Recording(run, curves, status[-1], failed_at, final, recorded_trace)
 
@@ -229,14 +289,10 @@ def _gather(
     """
     names = recorded[0][1][0].keys()
     curves = {
-        name: np.concatenate(
-            [np.asarray(values[0][name])[chunk.keep, ..., :lanes] for chunk, values in recorded]
-        )
+        name: _kept([(chunk, values[0][name]) for chunk, values in recorded], lanes)
         for name in names
     }
-    status = np.concatenate(
-        [np.asarray(values[1])[chunk.keep, :lanes] for chunk, values in recorded]
-    )
+    status = _kept([(chunk, values[1]) for chunk, values in recorded], lanes)
     point, lane = np.nonzero(status != OK)
     if point.size:
         for name, curve in curves.items():
@@ -245,10 +301,14 @@ def _gather(
     return curves, status
 
 
-def blocks(runs: int, width: int) -> Iterator[UInt32[np.ndarray, " lanes"]]:
-    """Run numbers 0 … runs − 1, block by block."""
-    for first in range(0, runs, width):
-        yield np.arange(first, min(first + width, runs), dtype=np.uint32)
+def _kept(recorded: list[tuple[Chunk, Array]], lanes: int) -> np.ndarray:
+    """The kept record points of all chunks; a view of JAX's own memory if it is all in one."""
+    pieces = []
+    for chunk, values in recorded:
+        count = int(chunk.keep.sum())
+        kept = slice(count) if chunk.keep[:count].all() else chunk.keep
+        pieces.append(np.asarray(values)[kept, ..., :lanes])
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def setting_for(
@@ -260,13 +320,18 @@ def setting_for(
     precision: jnp.dtype,
     metrics: tuple[Metric, ...],
 ) -> Setting:
-    """Assemble a program's fixed inputs."""
+    """Assemble a program's fixed inputs; numbers that only data decide become arrays."""
     low, high = philox.seed_key(seed)
     return Setting(
         algorithm,
         problem.with_dtype(precision),
         problem,
-        optimum,
+        Optimum(
+            optimum.x,
+            jnp.float64(optimum.value),
+            jnp.float64(optimum.gradient_norm),
+            optimum.method,
+        ),
         Exchange.of(network),
         (jnp.uint32(low), jnp.uint32(high)),
         metrics,

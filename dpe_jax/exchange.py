@@ -1,7 +1,5 @@
 """The exchange: what agents compute from each other's messages, and nothing else of the network."""
 
-from typing import Self
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int64
@@ -19,7 +17,7 @@ class Exchange(eqx.Module):
     """w_ij = c_ij / D in float64."""
 
     @classmethod
-    def of(cls, network: Network) -> Self:
+    def of(cls, network: Network) -> "Exchange":
         """The exchange over a network."""
         return cls(jnp.asarray(network.laplacian_levels), jnp.asarray(network.weights))
 
@@ -28,5 +26,5 @@ class Exchange(eqx.Module):
         return lanes.mix(self.C, q)
 
     def values(self, x: Float[Array, "agents dim lanes"]) -> Float[Array, "agents dim lanes"]:
-        """Σ_j w_ij (x_j − x_i) in float64."""
-        return lanes.mix(self.W, x)
+        """Σ_j w_ij (x_j − x_i) in the precision of x."""
+        return lanes.mix(self.W.astype(x.dtype), x)

@@ -44,7 +44,7 @@ def from_float(x: Float[Array, "*shape"], delta: float) -> Int64[Array, "*shape"
 
 
 def rounding_bit(
-    Y: Int64[Array, "*shape"], word: UInt32[Array, "*shape"] | UInt32[np.ndarray, ""]
+    Y: Int64[Array, "*shape"], word: UInt32[Array, "*shape"] | np.uint32
 ) -> Int64[Array, "*shape"]:
     """b of stochastic rounding, q = (Y + r) >> 32 = (Y >> 32) + b, r the 32-bit word.
 
@@ -74,14 +74,14 @@ def to_float(Y: Int64[Array, "*shape"], delta: float, dtype: jnp.dtype) -> Float
 def quantization_error(
     Y: Int64[Array, "*shape"], q: Int64[Array, "*shape"], delta: float
 ) -> Float[Array, "*shape"]:
-    """e = Q(x) − x = (2³² q − Y)·δ/2³²; the difference is taken in integers."""
-    return to_float((q << FRACTION_BITS) - Y, delta, jnp.dtype(jnp.float64))
+    """e = Q(x) − x = (2³² q − Y)·δ/2³², the difference taken in integers; in float32."""
+    return to_float((q << FRACTION_BITS) - Y, delta, jnp.dtype(jnp.float32))
 
 
 def advance(
     P: Int64[Array, "*shape"],
     Y: Int64[Array, "*shape"],
-    bit_word: UInt32[Array, "*shape"] | UInt32[np.ndarray, ""],
+    bit_word: UInt32[Array, "*shape"] | np.uint32,
     increment: Float[Array, "*shape"],
 ) -> Int64[Array, "*shape"]:
     """The next packed state from the updated Y, or the element's final word if it has failed.

@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 def dimensions(name: str) -> tuple[str, ...]:
     """The dimensions of a variable of the curves."""
     if name in ("status", "failed_at"):
-        return ("method", "run")
+        return ("algorithm", "run")
     if name == "final_state":
-        return ("method", "agent", "coordinate", "run")
+        return ("algorithm", "agent", "coordinate", "run")
     if name in PER_AGENT:
-        return ("method", "iteration", "agent", "run")
-    return ("method", "iteration", "run")
+        return ("algorithm", "iteration", "agent", "run")
+    return ("algorithm", "iteration", "run")
 
 
 def coordinates(simulation: "Simulation") -> dict[str, np.ndarray]:
     """The labels of every dimension."""
     return {
-        "method": np.array(list(simulation.algorithms)),
+        "algorithm": np.array(list(simulation.algorithms)),
         "iteration": simulation.record,
         "run": np.arange(simulation.runs),
         "agent": np.arange(simulation.problem.agents),

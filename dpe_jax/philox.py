@@ -68,7 +68,8 @@ def normal(word: UInt32[Array, "..."], dtype: jnp.dtype) -> Float[Array, "..."]:
     """N(0, 1) from one word by inversion, √2 erf⁻¹(t), t = (s + ½)·2⁻²³, s the signed top 24 bits.
 
     24 bits keep t strictly inside (−1, 1) in float32, where erf⁻¹ is evaluated for either `dtype`
-    (half the cost, error below 1e-6 relative). The distribution is symmetric; |z| ≤ 5.42.
+    at half the cost. Its relative error is below 1e-5 for every word, and below 3e-7 for 99 per
+    cent of them. The distribution is symmetric; |z| ≤ 5.42.
     """
     top = jax.lax.bitcast_convert_type(word, jnp.int32) >> 8
     t = (top.astype(jnp.float32) + np.float32(0.5)) * np.float32(2.0**-23)

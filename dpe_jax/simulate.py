@@ -1,6 +1,8 @@
 """Simulations: which methods, problem and network, how many runs, and what comes back."""
 
 import dataclasses
+import functools
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,9 +25,11 @@ from dpe_jax.timeline import Spacing, record_points
 if TYPE_CHECKING:
     import xarray as xr
 
-_BLOCK_ELEMENTS = {"cpu": 2**17, "gpu": 2**24}
-"""Agent-coordinate elements in a default block: about the second-level cache of two cores, and
-enough to fill a GPU."""
+_CPU_BLOCK_ELEMENTS = 2**17
+"""Agent-coordinate-lane elements of a block on a CPU: about a core's second-level cache."""
+
+_GPU_BLOCK_ELEMENTS = 2**24
+"""Likewise on a GPU: enough to fill it."""
 
 Precision = Literal["float32", "float64"]
 Progress = Callable[[str, int, int], None]
@@ -52,7 +56,7 @@ class Simulation:
     spacing: Spacing = "log"
     precision: Precision = "float32"
     block: int | None = None
-    x0: Float[np.ndarray, "agents dim"] | None = None
+    x0: Float[np.ndarray, "*agents dim"] | None = None
 
     def __post_init__(self) -> None:
         if not self.algorithms:
@@ -85,6 +89,8 @@ class Simulation:
         x0 = np.zeros(shape) if self.x0 is None else np.asarray(self.x0, np.float64)
         if x0.shape not in (shape, shape[1:]):
             raise InputError("x0", x0.shape, f"shape {shape} or {shape[1:]}")
+        if not np.all(np.isfinite(x0)):
+            raise InputError("x0", x0, "finite numbers")
         object.__setattr__(self, "x0", np.broadcast_to(x0, shape).copy())
         record_points(self.iterations, self.points, self.spacing)
         for algorithm in self.algorithms.values():
@@ -102,13 +108,20 @@ class Simulation:
         return record_points(self.iterations, self.points, self.spacing)
 
     @property
+    def workers(self) -> int:
+        """Blocks computed at the same time: one for each processor, or one on a GPU."""
+        return _processors() if jax.default_backend() == "cpu" else 1
+
+    @property
     def block_lanes(self) -> int:
-        """Lanes in a block."""
+        """Lanes in a block: what the cache holds, but few enough to occupy every worker."""
         if self.block is not None:
             return min(self.block, self.runs)
-        budget = _BLOCK_ELEMENTS["cpu" if jax.default_backend() == "cpu" else "gpu"]
-        wanted = max(128, budget // (self.problem.agents * self.problem.dim))
-        return min(1 << (wanted.bit_length() - 1), self.runs)
+        elements = self.problem.agents * self.problem.dim
+        if self.workers == 1:
+            return min(self.runs, max(128, _GPU_BLOCK_ELEMENTS // elements))
+        fair = -(-self.runs // self.workers)
+        return min(self.runs, max(128, min(fair, _CPU_BLOCK_ELEMENTS // elements)))
 
     def conditions(self) -> dict[str, tuple[Condition, ...]]:
         """Each method's convergence conditions with their verdicts."""
@@ -127,18 +140,17 @@ class Simulation:
         """Run every method, block of lanes by block of lanes."""
         dtype = jnp.dtype(self.precision)
         total = self.runs * self.iterations
+        lanes = self.block_lanes
         for name, algorithm in self.algorithms.items():
             setting = engine.setting_for(
                 algorithm, self.problem, optimum, self.network, self.seed, dtype, self.metrics
             )
-            for run in engine.blocks(self.runs, self.block_lanes):
-                report = _Report(name, total, progress)
-                yield (
-                    name,
-                    engine.run_block(
-                        setting, self.network, self.start, run, self.record, self.trace, report
-                    ),
-                )
+            program = engine.Program(
+                setting, self.network, self.start, self.record, self.trace, lanes
+            )
+            report = functools.partial(_report, progress, name, total)
+            for recording in engine.run_blocks(program, self.runs, self.workers, report):
+                yield name, recording
 
     def headroom(self) -> dict[str, Any]:
         """What the lattice leaves room for: plaintext bits of the exchange."""
@@ -158,16 +170,15 @@ class Simulation:
         return jax.tree.map(lambda column: np.max(column, axis=0), table)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Report:
-    """Progress of one block, told to the caller under the method's name."""
+def _report(progress: Progress, name: str, total: int, done: int) -> None:
+    progress(name, done, total)
 
-    name: str
-    total: int
-    progress: Progress
 
-    def __call__(self, done: int) -> None:
-        self.progress(self.name, done, self.total)
+def _processors() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,8 +186,8 @@ class Result:
     """What a simulation left behind."""
 
     curves: "xr.Dataset"
-    """Metrics [method, iteration, (agent,) run], `status` and `failed_at` [method, run], and
-    `final_state` [method, agent, coordinate, run]."""
+    """Metrics [algorithm, iteration, (agent,) run], `status` and `failed_at` [algorithm, run], and
+    `final_state` [algorithm, agent, coordinate, run]."""
     traces: dict[str, Trace]
     optimum: Optimum
     conditions: dict[str, tuple[Condition, ...]]
@@ -196,7 +207,7 @@ def simulate(
     spacing: Spacing = "log",
     precision: Precision = "float32",
     block: int | None = None,
-    x0: Float[np.ndarray, "agents dim"] | None = None,
+    x0: Float[np.ndarray, "*agents dim"] | None = None,
     progress: Progress = lambda *_: None,
 ) -> Result:
     """Simulate methods on one problem and network, all with the same random draws.

@@ -9,7 +9,7 @@ from dpe_jax.errors import InputError
 
 Spacing = Literal["linear", "log"]
 
-_SEGMENTS = 64
+_SEGMENTS = 256
 """Segments in one compiled call; what a chunk does not need of them costs next to nothing."""
 
 
@@ -31,7 +31,8 @@ def record_points(iterations: int, points: int, spacing: Spacing) -> Int64[np.nd
     if spacing == "linear":
         raw = np.linspace(0, iterations, points)
     else:
-        raw = np.concatenate([[0.0], np.geomspace(1, iterations, points - 1)])
+        first = 1 if points > 2 else iterations
+        raw = np.concatenate([[0.0], np.geomspace(first, iterations, points - 1)])
     return np.unique(np.rint(raw).astype(np.int64))
 
 

@@ -47,16 +47,18 @@ Record = Callable[[int, slice, np.ndarray], None]
 
 
 # NumPy formulations tried, nanoseconds per agent, coordinate and iteration on one core (5 agents,
-# dim 2, 4096 runs, 300 iterations, median of 3, on a busy machine: compare, do not quote).
-#   [runs, agents, dim], textbook expressions with einsum                     72
-#   the same with matmul                                                      38
-#   [runs, agents·dim], two dense GEMMs, out= buffers                         14.9
-#   [agents, dim, runs], out= buffers, matmul for W Q and A x                 13.3
-#     einsum for W Q 15.3, loop over edges 15.8, block-diagonal A 14.3, loop over dim 15.9
-#   the same, both uniforms from one 64-bit draw                              12.6
-#   the same, and normals drawn in float32 (kept)                             12.4
-#   `rng.random` twice and `rng.standard_normal`, nothing else                12.0
-# Blocks of 1024, 2048 and 4096 runs are alike; 512 loses 10 %, 128 loses 50 % to call overhead.
+# dim 2, 4096 runs, 300 iterations, processor time, median of 3 interleaved rounds on a busy
+# machine: compare, do not quote).
+#   [runs, agents, dim], textbook expressions with einsum                        64.2
+#   the same with matmul                                                         33.9
+#   [runs, agents·dim], two dense GEMMs (block-diagonal A, W ⊗ I), out= buffers  13.9
+#   [agents, dim, runs] in blocks of 2048, out= buffers, matmul for W Q and A x  13.8
+#     einsum for W Q 14.9, loop over edges 15.0, block-diagonal A 14.1, loop over dim 14.4
+#     blocks of 512: 14.8, of 128: 19.2 (call overhead); 1024, 2048 and 4096 are alike
+#   the same, normals drawn in float32                                           14.0
+#   the same, both uniforms from one 64-bit draw                                 12.8
+#   both (kept)                                                                  12.8
+#   `rng.random` twice and `rng.standard_normal` in float64, and nothing else    11.0
 def numpy_runs(
     study: Study, runs: int, seed: int, record: Record | None = None, *, block: int = 2048
 ) -> np.ndarray:
@@ -120,7 +122,7 @@ def _simulate(study: Study, key: jax.Array, x0: jax.Array) -> jax.Array:
         # Two calls of the generator, not three: both uniforms come from one.
         uniform_key, normal_key = jax.random.split(jax.random.fold_in(key, k))
         uniforms = jax.random.uniform(uniform_key, (2, *x.shape), x.dtype)
-        # float32 normals, as in the engine: float64's make the batched form 1.6 times slower.
+        # float32 normals, as in the engine: float64's make the batched form 1.5 times as costly.
         noise = jax.random.normal(normal_key, x.shape, np.float32).astype(x.dtype)
         return _step(study, x, uniforms[0], 2 * uniforms[1], noise, gamma, lambda_bar), None
 

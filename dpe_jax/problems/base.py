@@ -1,7 +1,7 @@
 """The contract of a problem: F(x) = (1/n) Σ_i f_i(x), agent i alone knows f_i."""
 
 import abc
-from typing import Any, Self
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -16,9 +16,9 @@ class Optimum(eqx.Module):
     """Reference optimum: x*, F* = F(x*), and ‖∇F(x*)‖ that shows how well it is known."""
 
     x: Float[np.ndarray, " dim"]
-    value: float
-    gradient_norm: float
-    method: str
+    value: float | Float[Array, ""]
+    gradient_norm: float | Float[Array, ""]
+    method: str = eqx.field(static=True)
 
 
 class Problem(eqx.Module):
@@ -62,7 +62,7 @@ class Problem(eqx.Module):
         """The problem and its sizes, for the manifest."""
 
     @abc.abstractmethod
-    def with_dtype(self, dtype: jnp.dtype) -> Self:
+    def with_dtype(self, dtype: jnp.dtype) -> "Problem":
         """The same problem with gradients evaluated in `dtype`."""
 
 

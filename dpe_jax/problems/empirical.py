@@ -1,7 +1,7 @@
 """Empirical risk of a user's own loss on the agents' own data."""
 
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -52,7 +52,7 @@ class EmpiricalRisk(Problem):
         batch: int | None = None,
         *,
         dim: int,
-        weighting: Literal["samples", "agents"] = "samples",
+        weighting: str = "samples",
         penalty: float = 0.0,
         dtype: Any = np.float64,
         name: str = "EmpiricalRisk",
@@ -184,9 +184,11 @@ class EmpiricalRisk(Problem):
         return self.objective(x) - optimum.value
 
     def solve(self) -> Optimum:
-        """The optimum by L-BFGS in float64 (a stationary point if F is not convex).
+        """The optimum by L-BFGS in float64.
 
-        Raises OptimumError if ‖∇F‖ < 1e-10 is not reached.
+        Only ‖∇F‖ is checked: where F is not convex, or falls forever (separable classes without a
+        penalty), x* is merely a point that flat. Raises OptimumError if ‖∇F‖ < 1e-10 is not
+        reached.
         """
         return minimize(self.with_dtype(jnp.dtype("float64")))
 
@@ -203,7 +205,7 @@ class EmpiricalRisk(Problem):
             **{key: np.asarray(value).tolist() for key, value in self.details.items()},
         }
 
-    def with_dtype(self, dtype: jnp.dtype) -> Self:
+    def with_dtype(self, dtype: jnp.dtype) -> "EmpiricalRisk":
         """The same losses with data and gradients in another precision."""
         ends = np.cumsum(np.asarray(self.sizes))[:-1]
         leaves, structure = jax.tree.flatten(self.data)
@@ -213,7 +215,7 @@ class EmpiricalRisk(Problem):
             [jax.tree.unflatten(structure, own) for own in zip(*parts, strict=True)],
             self.batch,
             dim=self.parameters,
-            weighting="samples" if self.weighting == "samples" else "agents",
+            weighting=self.weighting,
             penalty=self.penalty,
             dtype=dtype,
             name=self.name,

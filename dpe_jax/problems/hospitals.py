@@ -1,6 +1,6 @@
 """Regularised logistic regression on breast-cancer data that hospitals keep to themselves."""
 
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ def logistic_loss(
 def breast_cancer(
     agents: int = 5,
     *,
-    split: Literal["equal", "dirichlet"] = "equal",
+    split: str = "equal",
     concentration: float = 1.0,
     seed: int = 0,
     batch: int | None = 8,
@@ -38,9 +38,13 @@ def breast_cancer(
     i's mean loss, plus the penalty, so F does not depend on the split. "equal" shuffles the
     patients and deals them out evenly, "dirichlet" deals out each class in Dirichlet proportions;
     `seed` is that of the split.
+
+    Raises InputError for a penalty of 0: a plane separates these classes, and F has no minimum.
     """
     from sklearn.datasets import load_breast_cancer
 
+    if not penalty > 0:
+        raise InputError("penalty", penalty, "a positive number (the classes are separable)")
     pooled: Any = load_breast_cancer()
     features, target = np.asarray(pooled["data"]), np.asarray(pooled["target"])
     features = (features - features.mean(0)) / features.std(0)

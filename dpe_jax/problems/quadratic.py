@@ -1,6 +1,6 @@
 """Heterogeneous quadratics."""
 
-from typing import Any, Self
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -124,7 +124,7 @@ class Quadratic(Problem):
             "noise": float(self.noise),
         }
 
-    def with_dtype(self, dtype: jnp.dtype) -> Self:
+    def with_dtype(self, dtype: jnp.dtype) -> "Quadratic":
         """The same costs in another precision."""
         A, b = cast((self.A, self.b), dtype)
         return type(self)(A, b, self.noise, dtype=jnp.dtype(dtype))

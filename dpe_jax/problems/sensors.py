@@ -1,6 +1,6 @@
 """Estimation of a parameter that sensors measure linearly, each with its own matrix."""
 
-from typing import Any, Self
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -145,7 +145,7 @@ class SensorEstimation(Problem):
             "omega": np.asarray(self.omega).tolist(),
         }
 
-    def with_dtype(self, dtype: jnp.dtype) -> Self:
+    def with_dtype(self, dtype: jnp.dtype) -> "SensorEstimation":
         """The same costs in another precision."""
         M, z, omega = cast((self.M, self.z, self.omega), dtype)
         return type(self)(M, z, omega, self.noise, dtype=jnp.dtype(dtype))

@@ -1,0 +1,237 @@
+"""What each command of `dpe` does, and how it is shown."""
+
+import argparse
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dpe_jax import article, experiment
+from dpe_jax.errors import InputError
+from dpe_jax.progress import Bars
+from dpe_jax.results import jsonable, load, write_json
+from dpe_jax.summary import Check
+
+_COLUMNS = (
+    ("F(x̄) − F*", "gap_mean_state", "mean"),
+    ("5 %", "gap_mean_state", "low"),
+    ("95 %", "gap_mean_state", "high"),
+    ("max ‖x_i − x*‖", "error_worst_agent", "mean"),
+    ("consensus", "consensus_error", "mean"),
+)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the parsed command; returns the exit status."""
+    log = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    command = {"presets": _presets, "plot": _plot, "run": _run, "reproduce": _reproduce}
+    if not options.json:
+        return command[options.command](options, log, _screen())[0]
+    # Whatever a library prints meanwhile goes to stderr: stdout is for the one object.
+    with contextlib.redirect_stdout(sys.stderr):
+        status, report = command[options.command](options, log, None)
+    json.dump(jsonable(report), sys.stdout, allow_nan=False)
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+    return status
+
+
+def _screen() -> Console:
+    """Standard output; where it is no terminal, wide enough that no table is cut."""
+    width = None if sys.stdout.isatty() else 120
+    return Console(highlight=False, markup=False, width=width)
+
+
+def _presets(
+    options: argparse.Namespace, log: Console, screen: Console | None
+) -> tuple[int, dict[str, Any]]:
+    known = experiment.presets()
+    if screen:
+        table = Table("preset", "runs", "iterations", "description")
+        for name, config in known.items():
+            table.add_row(name, str(config.runs), str(config.iterations), config.description)
+        screen.print(table)
+    return 0, {
+        name: {
+            "description": config.description,
+            "runs": config.runs,
+            "iterations": config.iterations,
+            "methods": list(config.methods),
+        }
+        for name, config in known.items()
+    }
+
+
+def _plot(
+    options: argparse.Namespace, log: Console, screen: Console | None
+) -> tuple[int, dict[str, Any]]:
+    stored = load(Path(options.folder))
+    drawn = _draw(stored, Path(options.out) if options.out else stored.path / "figures")
+    if screen:
+        screen.print("\n".join(drawn), soft_wrap=True)
+    return 0, {"figures": drawn}
+
+
+def _run(
+    options: argparse.Namespace, log: Console, screen: Console | None
+) -> tuple[int, dict[str, Any]]:
+    config = experiment.override(experiment.find_config(options.config), _changes(options))
+    out = Path(options.out) if options.out else experiment.default_folder(config)
+    # The default folder is named after the configuration's hash: what is there is the same result.
+    overwrite = options.overwrite or not options.out
+    with Bars(log) as bars:
+        outcome = experiment.run(
+            config, out, overwrite=overwrite, check=options.check, progress=bars
+        )
+    _warn(log, outcome)
+    if screen:
+        _show(screen, outcome)
+        _show_checks(screen, outcome.checks)
+        screen.print(f"written to {out}", soft_wrap=True)
+    figures = [] if options.no_figures else _draw(outcome.stored, out / "figures")
+    passed = all(check.passed for check in outcome.checks)
+    return 0 if passed else 1, _report(outcome, figures)
+
+
+def _reproduce(
+    options: argparse.Namespace, log: Console, screen: Console | None
+) -> tuple[int, dict[str, Any]]:
+    known = experiment.presets()
+    names = list(dict.fromkeys(options.only or known))
+    for name in names:
+        if name not in known:
+            raise InputError("--only", name, f"one of {', '.join(known)}")
+    configs = {name: experiment.override(known[name], _changes(options)) for name in names}
+    out = Path(options.out) if options.out else Path("dpe-results") / "reproduce"
+    made: list[Check] = []
+    reports: dict[str, Any] = {}
+    for name, config in configs.items():
+        log.print(f"{name}: {config.description}")
+        with Bars(log) as bars:
+            outcome = experiment.run(config, out / name, overwrite=True, check=True, progress=bars)
+        _warn(log, outcome)
+        if screen:
+            _show(screen, outcome)
+        figures = _draw(outcome.stored, out / name / "figures")
+        made += [Check(f"{name}: {check.name}", *check[1:]) for check in outcome.checks]
+        reports[name] = _report(outcome, figures)
+    tables = article.tables()
+    made += article.checks(tables)
+    if screen:
+        _show_article(screen, tables)
+        _show_checks(screen, made)
+    passed = all(check.passed for check in made)
+    report = {
+        "presets": reports,
+        "article": tables,
+        "checks": [check._asdict() for check in made],
+        "passed": passed,
+    }
+    try:
+        write_json(out / "article.json", {"tables": tables, "checks": report["checks"]})
+    except OSError as error:
+        raise InputError("--out", str(out), f"a writable folder ({error.strerror})") from error
+    if screen:
+        screen.print(f"written to {out}", soft_wrap=True)
+    return 0 if passed else 1, report
+
+
+def _warn(log: Console, outcome: experiment.Outcome) -> None:
+    for note in outcome.warnings:
+        log.print(f"warning: {note}", style="yellow")
+
+
+def _changes(options: argparse.Namespace) -> dict[str, Any]:
+    """The options that were given, as keys of the configuration."""
+    names = ("runs", "iterations", "seed", "points", "precision", "block", "trace")
+    given = {name: getattr(options, name, None) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _draw(stored: Any, out: Path) -> list[str]:
+    from dpe_jax import figures
+
+    return [str(path) for path in figures.draw(stored, out)]
+
+
+def _report(outcome: experiment.Outcome, figures: list[str]) -> dict[str, Any]:
+    stored = outcome.stored
+    return {
+        "folder": str(stored.path),
+        "config_hash": stored.manifest["config_hash"],
+        "seconds": stored.manifest["seconds"],
+        "figures": figures,
+        **stored.summary,
+    }
+
+
+def _show(console: Console, outcome: experiment.Outcome) -> None:
+    """The table of a finished experiment."""
+    summary, manifest = outcome.stored.summary, outcome.stored.manifest
+    title = f"{manifest['name']}: {summary['runs']} runs at k = {summary['iterations']}"
+    table = Table(title=title)
+    table.add_column("method", no_wrap=True)
+    for heading, _, _ in _COLUMNS:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("sound runs", justify="right", no_wrap=True)
+    for name, method in summary["methods"].items():
+        final = method["final"]
+        cells = [
+            _number(final[metric][figure]) if metric in final else "–"
+            for _, metric, figure in _COLUMNS
+        ]
+        table.add_row(name, *cells, str(method["status"]["ok"]))
+    console.print(table)
+    asked = outcome.stored.config.checks.decay_from is not None
+    for name, method in summary["methods"].items():
+        decay = method["decay"]
+        if decay is not None and asked:
+            console.print(
+                f"{name}: max ‖x_i − x*‖ falls like k^−{decay['exponent']:.3f} "
+                f"[{decay['low']:.3f}, {decay['high']:.3f}], predicted "
+                f"k^−{method['predicted_exponent']:.3f} (k = {decay['first']} … {decay['last']}, "
+                f"{decay['runs']} runs)",
+                soft_wrap=True,
+            )
+
+
+def _show_article(console: Console, tables: dict[str, Any]) -> None:
+    """The article's two tables, by formula and by measurement."""
+    table = Table(title="E‖ξ_i‖² at d = 1, δ = 0.01 (complete graph, w = 1)")
+    for heading in ("n", "article", "½(n−1)²dδ²", "measured", "± s.e."):
+        table.add_column(heading, justify="right")
+    for row in tables["quantization_bound"]:
+        table.add_row(
+            str(row["agents"]),
+            f"{row['article']:.5f}" + (" misprint" if row["misprint"] else ""),
+            f"{row['formula']:.5f}",
+            f"{row['measured']:.6f}",
+            f"{row['standard_error']:.1e}",
+        )
+    console.print(table)
+    table = Table(title="‖W̄^k‖ at μ = 0.5, γ = 1/(k+1)")
+    for heading in ("k", "article", "1 − μγ", "measured"):
+        table.add_column(heading, justify="right")
+    for row in tables["contraction"]:
+        table.add_row(
+            str(row["k"]),
+            f"{row['article']:.3f}",
+            f"{row['formula']:.3f}",
+            f"{row['measured']:.6f}",
+        )
+    console.print(table)
+
+
+def _show_checks(console: Console, made: list[Check]) -> None:
+    for check in made:
+        mark = Text("pass", "green") if check.passed else Text("FAIL", "red")
+        console.print(mark, f"{check.name}: {check.detail}", soft_wrap=True)
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2e}"

@@ -1,0 +1,359 @@
+"""Configurations: what a TOML file may say, and the objects it stands for."""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import (
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from dpe_jax.algorithms import Algorithm
+from dpe_jax.errors import InputError
+from dpe_jax.fields import Matrix, Name, Seed, Table, Title, refusal, tagged, within, wrong
+from dpe_jax.network import Network
+from dpe_jax.observe import METRICS, Metric
+from dpe_jax.problems import Problem, Quadratic, SensorEstimation, breast_cancer
+from dpe_jax.simulate import Simulation
+from dpe_jax.tables import MethodTable
+
+_MOST_AGENTS = 10_000
+"""Coupling weights are a dense matrix: more agents take gigabytes for it alone."""
+
+_MOST_VALUES = 2**28
+"""Numbers in a problem's matrices: 2 GiB of them."""
+
+Count = Annotated[int, Field(ge=1, le=_MOST_AGENTS)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
+Range = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
+
+_GRAPH_KEYS: dict[str, tuple[str, ...]] = {
+    "ring": ("agents",),
+    "path": ("agents",),
+    "star": ("agents",),
+    "complete": ("agents",),
+    "grid": ("rows", "columns"),
+    "erdos-renyi": ("agents", "probability", "seed"),
+    "random-regular": ("agents", "degree", "seed"),
+    "edges": ("edges",),
+    "matrix": (),
+}
+
+
+Weights = Annotated[
+    Annotated[Literal["metropolis", "max-degree"], Tag("name")] | Annotated[Matrix, Tag("matrix")],
+    Discriminator(lambda value: "matrix" if isinstance(value, list) else "name"),
+]
+
+
+class NetworkTable(Table):
+    """A graph with coupling weights; which keys a graph needs is in the message that misses one."""
+
+    graph: Literal[
+        "ring",
+        "path",
+        "star",
+        "complete",
+        "grid",
+        "erdos-renyi",
+        "random-regular",
+        "edges",
+        "matrix",
+    ]
+    agents: Count | None = None
+    rows: Count | None = None
+    columns: Count | None = None
+    probability: Probability | None = None
+    degree: PositiveInt | None = None
+    seed: Seed | None = None
+    edges: list[Pair] | None = None
+    weights: Weights = "metropolis"
+    scale: PositiveFloat = 1.0
+    max_denominator: PositiveInt = 2**16
+
+    @model_validator(mode="after")
+    def _keys(self) -> "NetworkTable":
+        needed = _GRAPH_KEYS[self.graph]
+        for key in ("agents", "rows", "columns", "probability", "degree", "seed", "edges"):
+            given = getattr(self, key) is not None
+            if key in needed and not given:
+                accepted = f"a value; graph {self.graph!r} needs {', '.join(needed)}"
+                raise wrong(key, None, accepted)
+            if given and key not in needed and not (key == "agents" and self.graph == "edges"):
+                accepted = f"no such key; graph {self.graph!r} needs {', '.join(needed) or 'none'}"
+                raise wrong(key, getattr(self, key), accepted)
+        if self.graph == "matrix" and isinstance(self.weights, str):
+            raise wrong("weights", self.weights, "a matrix (an array of rows) for graph 'matrix'")
+        if self.rows and self.columns and self.rows * self.columns > _MOST_AGENTS:
+            accepted = f"at most {_MOST_AGENTS} agents, rows · columns"
+            raise wrong("rows", self.rows, accepted)
+        return self
+
+    def build(self) -> Network:
+        """The network."""
+        network = self._graph()
+        if self.scale == 1:
+            return network
+        try:
+            return network.scaled(self.scale)
+        except InputError as error:
+            raise InputError("scale", error.value, error.accepted) from error
+
+    def _graph(self) -> Network:
+        if self.graph == "matrix" and not isinstance(self.weights, str):
+            return Network.from_matrix(self.weights, self.max_denominator)
+        extra: dict[str, Any] = {"weights": self.weights, "max_denominator": self.max_denominator}
+        if self.graph == "edges":
+            return Network.from_edges(self.edges or [], self.agents, **extra)
+        constructor = getattr(Network, self.graph.replace("-", "_"))
+        return constructor(*(getattr(self, key) for key in _GRAPH_KEYS[self.graph]), **extra)
+
+
+class QuadraticTable(Table):
+    """Random quadratics, or given matrices A [agents][dim][dim] and minimizers b [agents][dim]."""
+
+    kind: Literal["quadratic"]
+    dim: PositiveInt | None = None
+    seed: Seed | None = None
+    noise: NonNegativeFloat = 0.0
+    curvature: Range | None = None
+    spread: NonNegativeFloat | None = None
+    A: list[Matrix] | None = None
+    b: Matrix | None = None
+
+    @model_validator(mode="after")
+    def _keys(self) -> "QuadraticTable":
+        if self.A is None and self.b is None:
+            for key in ("dim", "seed"):
+                if getattr(self, key) is None:
+                    raise wrong(key, None, "a value (random costs), or else both A and b")
+            return self
+        for key in ("A", "b"):
+            if getattr(self, key) is None:
+                raise wrong(key, None, "a value; A and b go together")
+        for key in ("dim", "seed", "curvature", "spread"):
+            if getattr(self, key) is not None:
+                raise wrong(key, getattr(self, key), "no such key beside A and b")
+        A, b = _array(self.A), _array(self.b)
+        if A is None or A.ndim != 3 or not A.size or A.shape[1] != A.shape[2]:
+            raise wrong("A", self.A, "a square matrix for each agent, all of one size")
+        if b is None or b.shape != A.shape[:2]:
+            raise wrong("b", self.b, f"{A.shape[0]} vectors of {A.shape[1]} numbers, like A")
+        return self
+
+    def build(self, agents: int) -> Problem:
+        """The problem."""
+        if self.A is not None and self.b is not None:
+            return Quadratic(np.array(self.A, float), np.array(self.b, float), self.noise)
+        assert self.dim is not None  # by the validator
+        assert self.seed is not None
+        _check_size("dim", self.dim, agents * self.dim**2)
+        low, high = self.curvature or (0.5, 1.5)
+        return Quadratic.random(
+            agents,
+            self.dim,
+            seed=self.seed,
+            noise=self.noise,
+            curvature=(low, high),
+            spread=1.0 if self.spread is None else self.spread,
+        )
+
+
+class SensorsTable(Table):
+    """Sensor estimation with random measurement matrices."""
+
+    kind: Literal["sensors"]
+    dim: PositiveInt
+    rows: PositiveInt
+    seed: Seed
+    noise: NonNegativeFloat
+    omega: NonNegativeFloat
+
+    def build(self, agents: int) -> Problem:
+        """The problem."""
+        _check_size("rows", self.rows, agents * self.rows * self.dim)
+        return SensorEstimation.random(
+            agents, self.dim, self.rows, seed=self.seed, noise=self.noise, omega=self.omega
+        )
+
+
+class BreastCancerTable(Table):
+    """Logistic regression on scikit-learn's breast-cancer data, split over hospitals."""
+
+    kind: Literal["breast-cancer"]
+    split: Literal["equal", "dirichlet"] = "equal"
+    concentration: PositiveFloat = 1.0
+    seed: Seed = 0
+    batch: PositiveInt = 8
+    penalty: NonNegativeFloat = 0.01
+
+    def build(self, agents: int) -> Problem:
+        """The problem."""
+        return breast_cancer(
+            agents,
+            split=self.split,
+            concentration=self.concentration,
+            seed=self.seed,
+            batch=self.batch,
+            penalty=self.penalty,
+        )
+
+
+ProblemTable = Annotated[
+    QuadraticTable | SensorsTable | BreastCancerTable,
+    Field(discriminator="kind"),
+    tagged("kind", "quadratic", "sensors", "breast-cancer"),
+]
+
+
+class RecordTable(Table):
+    """Which iterations are recorded, and what."""
+
+    points: Annotated[int, Field(ge=2)] = 200
+    spacing: Literal["linear", "log"] = "log"
+    metrics: list[Metric] = Field(default_factory=lambda: list(METRICS), min_length=1)
+
+
+class ChecksTable(Table):
+    """What `dpe run --check` and `dpe reproduce` check, beside that no run failed."""
+
+    gap_fraction: PositiveFloat | None = None
+    """Every method's mean F(x̄) − F* must fall to this fraction of its start."""
+    decay_from: PositiveInt | None = None
+    """Fit max_i ‖x_i − x*‖ from this iteration on; k^−(b−a) must lie in the interval."""
+
+
+Start = Annotated[
+    Annotated[list[float], Tag("one")] | Annotated[Matrix, Tag("each")],
+    Discriminator(lambda value: "each" if value and isinstance(value[0], list) else "one"),
+]
+
+
+class Config(Table):
+    """A whole experiment."""
+
+    name: Name
+    description: str = ""
+    runs: Annotated[int, Field(ge=1, le=2**32)]
+    iterations: Annotated[int, Field(ge=1, lt=2**32 - 1)]
+    seed: Seed = 0
+    precision: Literal["float32", "float64"] = "float32"
+    trace: list[NonNegativeInt] = Field(default_factory=list)
+    block: PositiveInt | None = None
+    x0: Start | None = None
+    record: RecordTable = RecordTable()
+    checks: ChecksTable = ChecksTable()
+    network: NetworkTable
+    problem: ProblemTable
+    methods: Annotated[dict[Title, MethodTable], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _rectangular(self) -> "Config":
+        if self.x0 is not None and _array(self.x0) is None:
+            raise wrong("x0", self.x0, "rows of one length, one for each agent")
+        return self
+
+    def build(self) -> Simulation:
+        """The simulation; InputError names the key that does not fit."""
+        # What overflows is refused by what checks it, in one line.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._build()
+
+    def _build(self) -> Simulation:
+        with within("network", NetworkTable.model_fields):
+            network = self.network.build()
+        with within("problem", type(self.problem).model_fields):
+            problem = self.problem.build(network.agents)
+        algorithms = {}
+        for name, table in self.methods.items():
+            with within(f"methods.{name}", type(table).model_fields):
+                algorithms[name] = table.build()
+        try:
+            return self._simulation(algorithms, problem, network)
+        except InputError as error:
+            key = self._key(error, algorithms, problem, network)
+            raise InputError(key, error.value, error.accepted) from error
+
+    def _simulation(
+        self, algorithms: dict[str, Algorithm], problem: Problem, network: Network
+    ) -> Simulation:
+        return Simulation(
+            algorithms,
+            problem,
+            network,
+            self.runs,
+            self.iterations,
+            self.seed,
+            tuple(self.trace),
+            tuple(self.record.metrics),
+            self.record.points,
+            self.record.spacing,
+            self.precision,
+            self.block,
+            None if self.x0 is None else np.array(self.x0, np.float64),
+        )
+
+    def _key(
+        self,
+        error: InputError,
+        algorithms: dict[str, Algorithm],
+        problem: Problem,
+        network: Network,
+    ) -> str:
+        """The key of the file that an argument of `Simulation` or of a method stands for."""
+        if error.argument in Config.model_fields:
+            return error.argument
+        if error.argument in RecordTable.model_fields:
+            return f"record.{error.argument}"
+        for name, algorithm in algorithms.items():
+            try:
+                self._simulation({name: algorithm}, problem, network)
+            except InputError:
+                # The first method that is refused by itself is the one that was named.
+                table = self.methods[name]
+                for key in ("gamma", "stepsize"):
+                    if not _evaluates(getattr(algorithm, key, None), self.iterations):
+                        return f"methods.{name}.{key} ({error.argument})"
+                known = error.argument in type(table).model_fields
+                return f"methods.{name}.{error.argument}" if known else error.argument
+        return error.argument
+
+
+def parse(tables: dict[str, Any]) -> Config:
+    """A validated configuration; InputError names the first key that is wrong."""
+    try:
+        return Config.model_validate(tables)
+    except ValidationError as error:
+        raise refusal(tables, error) from error
+
+
+def _check_size(key: str, value: int, numbers: int) -> None:
+    if numbers > _MOST_VALUES:
+        raise InputError(key, value, f"matrices of at most {_MOST_VALUES} numbers, not {numbers}")
+
+
+def _array(value: Any) -> np.ndarray | None:
+    """The array of nested lists of numbers; None if their lengths differ."""
+    try:
+        return np.array(value, np.float64)
+    except ValueError:
+        return None
+
+
+def _evaluates(schedule: Any, iterations: int) -> bool:
+    """Whether a schedule has a value at every iteration that a simulation looks at first."""
+    if schedule is None:
+        return True
+    try:
+        schedule.values(np.arange(min(iterations, 100_000), dtype=np.int64))
+    except InputError:
+        return False
+    return True

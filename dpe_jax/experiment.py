@@ -1,0 +1,172 @@
+"""Experiments: a preset or a configuration file, run, checked and written to disk."""
+
+import dataclasses
+import time
+import warnings
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dpe_jax.algorithms import EncryptedDSGD
+from dpe_jax.config import Config, parse
+from dpe_jax.engine import Trace
+from dpe_jax.errors import InputError
+from dpe_jax.problems import Optimum
+from dpe_jax.results import (
+    CurveStore,
+    Stored,
+    config_hash,
+    contents,
+    load,
+    manifest,
+    open_curves,
+    read_config,
+    replacing,
+    resolved_toml,
+    write_json,
+    write_trace,
+)
+from dpe_jax.simulate import Progress, Simulation
+from dpe_jax.summary import Check, checks, summarize
+
+
+def presets() -> dict[str, Config]:
+    """The configurations that come with the package, by name."""
+    folder = resources.files("dpe_jax") / "presets"
+    files = sorted(
+        (file for file in folder.iterdir() if file.name.endswith(".toml")),
+        key=lambda file: file.name,
+    )
+    import tomllib
+
+    return {file.name[:-5]: parse(tomllib.loads(file.read_text("utf-8"))) for file in files}
+
+
+def find_config(name: str) -> Config:
+    """A preset by name, or a configuration from a .toml file."""
+    if name.endswith(".toml"):
+        return read_config(Path(name))
+    known = presets()
+    if name not in known:
+        raise InputError(
+            "PRESET|CONFIG", name, f"one of {', '.join(known)}, or a path that ends in .toml"
+        )
+    return known[name]
+
+
+def override(config: Config, changes: dict[str, Any]) -> Config:
+    """The configuration with top-level keys, or `points` of its record, replaced and validated."""
+    top = {key: value for key, value in changes.items() if key != "points"}
+    tables = config.model_dump(mode="json", exclude_none=True) | top
+    if "points" in changes:
+        tables["record"] = tables["record"] | {"points": changes["points"]}
+    return parse(tables)
+
+
+def default_folder(config: Config) -> Path:
+    """dpe-results/<name>-<first digits of the configuration's hash>."""
+    return Path("dpe-results") / f"{config.name}-{config_hash(config)[:8]}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A finished experiment."""
+
+    stored: Stored
+    checks: list[Check]
+    warnings: list[str]
+
+
+def run(
+    config: Config,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    check: bool = False,
+    progress: Progress = lambda *_: None,
+) -> Outcome:
+    """Simulate a configuration and write its result folder, whole or not at all."""
+    began = time.perf_counter()
+    simulation = config.build()
+    notes = _conditions(simulation)
+    with replacing(out, overwrite=overwrite) as scratch:
+        optimum = simulation.problem.solve()
+        # Before the simulation: whatever cannot be described must not cost a finished one.
+        record = manifest(config, simulation, optimum)
+        solved = time.perf_counter()
+        _simulate(simulation, optimum, scratch, progress)
+        simulated = time.perf_counter()
+        summary = summarize(simulation, optimum, open_curves(scratch), config.checks.decay_from)
+        notes += _failures(summary)
+        made = checks(config.checks, summary) if check else []
+        summary["checks"] = [item._asdict() for item in made]
+        summary["warnings"] = notes
+        (scratch / "config.toml").write_text(resolved_toml(config), encoding="utf-8")
+        write_json(scratch / "summary.json", summary)
+        record["seconds"] = {
+            "setup": round(solved - began, 3),
+            "simulation": round(simulated - solved, 3),
+            "summary": round(time.perf_counter() - simulated, 3),
+        }
+        record["status"] = {name: method["status"] for name, method in summary["methods"].items()}
+        record["warnings"] = notes
+        record["contents"] = contents(scratch)
+        write_json(scratch / "manifest.json", record)
+    return Outcome(load(out), made, notes)
+
+
+def _conditions(simulation: Simulation) -> list[str]:
+    """What a reader should know before the simulation begins."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        simulation.warn()
+    notes = [str(warning.message) for warning in caught]
+    if simulation.trace:
+        untraced = [
+            name
+            for name, method in simulation.algorithms.items()
+            if not isinstance(method, EncryptedDSGD)
+        ]
+        if len(untraced) == len(simulation.algorithms):
+            notes.append(f"nothing is traced: {', '.join(untraced)} have no integer state")
+    return notes
+
+
+def _simulate(simulation: Simulation, optimum: Optimum, folder: Path, progress: Progress) -> None:
+    """Write the curves, block by block, and the traces."""
+    import jax
+
+    store = CurveStore(folder / "curves.zarr", simulation)
+    traces: dict[str, list[Trace]] = {}
+    try:
+        for method, recording in simulation.recordings(optimum, progress):
+            store.write(method, recording)
+            if recording.trace is not None:
+                traces.setdefault(method, []).append(recording.trace)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        accepted = "fewer lanes: the device has no memory for these"
+        raise InputError("block", simulation.block_lanes, accepted) from error
+    for method, pieces in traces.items():
+        whole = Trace(*(np.concatenate(column) for column in zip(*pieces, strict=True)))
+        write_trace(folder / "trace.zarr", method, whole, simulation)
+
+
+def _failures(summary: dict[str, Any]) -> list[str]:
+    """One line for each method of which runs failed."""
+    lines = []
+    for name, method in summary["methods"].items():
+        failed = {state: n for state, n in method["status"].items() if state != "ok" and n}
+        if failed:
+            counts = ", ".join(f"{count} {state}" for state, count in failed.items())
+            lines.append(
+                f"{name}: of {summary['runs']} runs {counts}, the first by iteration "
+                f"{method['first_failure']}; they are left out of means from then on"
+            )
+        infinite = [metric for metric, final in method["final"].items() if np.isinf(final["mean"])]
+        if infinite:
+            lines.append(f"{name}: {', '.join(infinite)} left the range of float32 in sound runs")
+    return lines

@@ -1,0 +1,222 @@
+"""The tables of a configuration that describe methods: schedules, multipliers, algorithms."""
+
+import json
+import re
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
+
+from dpe_jax import stepsizes
+from dpe_jax.algorithms import Algorithm, CentralizedSGD, ConventionalDSGD, EncryptedDSGD
+from dpe_jax.errors import InputError
+from dpe_jax.fields import Table, tagged, within, wrong
+from dpe_jax.schedules import OptaxSchedule, PowerLaw, Schedule
+
+
+class PowerLawTable(Table):
+    """scale·(k + offset)^−exponent."""
+
+    kind: Literal["power"] = "power"
+    scale: PositiveFloat
+    exponent: NonNegativeFloat
+    offset: PositiveFloat = 1.0
+
+    def build(self) -> Schedule:
+        """The schedule."""
+        return PowerLaw(self.scale, self.exponent, self.offset)
+
+
+class OptaxTable(Table):
+    """A schedule of `optax.schedules` by name, with its arguments."""
+
+    kind: Literal["optax"]
+    function: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _storable(self) -> "OptaxTable":
+        try:
+            json.dumps(self.arguments, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            accepted = "finite numbers, strings, booleans, arrays and tables"
+            raise wrong("arguments", self.arguments, accepted) from error
+        return self
+
+    def build(self) -> Schedule:
+        """The schedule, or InputError if optax does not take these arguments."""
+        from optax import schedules
+
+        known = [name for name in dir(schedules) if _FACTORY.fullmatch(name)]
+        if self.function not in known:
+            raise InputError("function", self.function, f"one of {', '.join(known)}")
+        factory = getattr(schedules, self.function)
+        try:
+            schedule = OptaxSchedule(factory(**_integer_keys(self.arguments)))
+            schedule.values(np.arange(2, dtype=np.int64))
+        except InputError:
+            raise
+        # Optax checks little itself, and fails on bad arguments in whatever way it happens to.
+        except Exception as error:
+            accepted = f"arguments of optax.schedules.{self.function} ({error})"
+            raise InputError("arguments", self.arguments, accepted) from error
+        return schedule
+
+
+_FACTORY = re.compile(r"[a-z]\w*_(schedule|decay)")
+
+
+def _integer_keys(value: Any) -> Any:
+    """TOML keys are text; optax's boundaries are integers."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        int(key) if key.isascii() and key.isdigit() else key: _integer_keys(item)
+        for key, item in value.items()
+    }
+
+
+ScheduleTable = Annotated[
+    PowerLawTable | OptaxTable,
+    Field(discriminator="kind"),
+    tagged("kind", "power", "optax", default="power"),
+]
+
+
+class UniformTable(Table):
+    """U[1 − h, 1 + h]."""
+
+    family: Literal["uniform"] = "uniform"
+    half_width: PositiveFloat = 1.0
+
+    def build(self) -> stepsizes.Multipliers:
+        """The distribution."""
+        return stepsizes.Uniform(self.half_width)
+
+
+class LogNormalTable(Table):
+    """exp(σz − σ²/2)."""
+
+    family: Literal["lognormal"]
+    sigma: NonNegativeFloat
+
+    def build(self) -> stepsizes.Multipliers:
+        """The distribution."""
+        return stepsizes.LogNormal(self.sigma)
+
+
+class GammaTable(Table):
+    """Gamma with mean one and variance 1/shape."""
+
+    family: Literal["gamma"]
+    shape: PositiveFloat
+
+    def build(self) -> stepsizes.Multipliers:
+        """The distribution."""
+        return stepsizes.Gamma(self.shape)
+
+
+class TwoPointTable(Table):
+    """low or high, with mean one."""
+
+    family: Literal["two-point"]
+    low: float
+    high: float
+
+    def build(self) -> stepsizes.Multipliers:
+        """The distribution."""
+        return stepsizes.TwoPoint(self.low, self.high)
+
+
+class NormalTable(Table):
+    """1 + σz, which may be negative."""
+
+    family: Literal["normal"]
+    sigma: NonNegativeFloat
+
+    def build(self) -> stepsizes.Multipliers:
+        """The distribution."""
+        return stepsizes.Normal(self.sigma)
+
+
+class NoneTable(Table):
+    """m = 1."""
+
+    family: Literal["none"]
+
+    def build(self) -> stepsizes.Multipliers:
+        """The distribution."""
+        return stepsizes.NoMultipliers()
+
+
+MultipliersTable = Annotated[
+    UniformTable | LogNormalTable | GammaTable | TwoPointTable | NormalTable | NoneTable,
+    Field(discriminator="family"),
+    tagged(
+        "family",
+        "uniform",
+        "lognormal",
+        "gamma",
+        "two-point",
+        "normal",
+        "none",
+        default="uniform",
+    ),
+]
+
+
+class EncryptedTable(Table):
+    """`EncryptedDSGD`."""
+
+    method: Literal["EncryptedDSGD"]
+    gamma: ScheduleTable
+    stepsize: ScheduleTable
+    delta: PositiveFloat = 2.0**-7
+    multipliers: MultipliersTable = UniformTable()
+    means: list[NonNegativeFloat] | None = None
+    rounding: Literal["stochastic", "nearest"] = "stochastic"
+
+    def build(self) -> Algorithm:
+        """The method."""
+        return EncryptedDSGD(
+            _built("gamma", self.gamma),
+            _built("stepsize", self.stepsize),
+            self.delta,
+            _built("multipliers", self.multipliers),
+            None if self.means is None else tuple(self.means),
+            self.rounding,
+        )
+
+
+class ConventionalTable(Table):
+    """`ConventionalDSGD`."""
+
+    method: Literal["ConventionalDSGD"]
+    stepsize: ScheduleTable
+
+    def build(self) -> Algorithm:
+        """The method."""
+        return ConventionalDSGD(_built("stepsize", self.stepsize))
+
+
+class CentralizedTable(Table):
+    """`CentralizedSGD`."""
+
+    method: Literal["CentralizedSGD"]
+    stepsize: ScheduleTable
+
+    def build(self) -> Algorithm:
+        """The method."""
+        return CentralizedSGD(_built("stepsize", self.stepsize))
+
+
+MethodTable = Annotated[
+    EncryptedTable | ConventionalTable | CentralizedTable,
+    Field(discriminator="method"),
+    tagged("method", "EncryptedDSGD", "ConventionalDSGD", "CentralizedSGD"),
+]
+
+
+def _built(key: str, table: Any) -> Any:
+    with within(key, type(table).model_fields):
+        return table.build()

@@ -1,0 +1,48 @@
+"""The small setting that the tests of the engine share."""
+
+from typing import Any
+
+import numpy as np
+
+from dpe_jax.algorithms import Algorithm, EncryptedDSGD
+from dpe_jax.engine import Trace
+from dpe_jax.network import Network
+from dpe_jax.problems.base import Problem
+from dpe_jax.problems.quadratic import Quadratic
+from dpe_jax.schedules import PowerLaw
+from dpe_jax.simulate import Result, simulate
+
+GAMMA, STEPSIZE = PowerLaw(0.5, 0.6), PowerLaw(0.5, 0.9)
+ENCRYPTED = EncryptedDSGD(GAMMA, STEPSIZE)
+NETWORK = Network.from_edges([(0, 1), (1, 2), (2, 3), (3, 4), (4, 0), (0, 2), (1, 3)])
+FULL = Quadratic.random(5, 2, seed=1, noise=0.3)
+DIAGONAL = Quadratic(
+    np.random.default_rng(2).uniform(0.5, 1.5, (5, 3, 1)) * np.eye(3),
+    np.random.default_rng(3).normal(size=(5, 3)),
+    0.3,
+)
+ITERATIONS = 60
+
+
+def run(
+    algorithm: Algorithm = ENCRYPTED,
+    problem: Problem = FULL,
+    network: Network = NETWORK,
+    **settings: Any,
+) -> Result:
+    """One method, without metrics unless they are asked for: less to compile."""
+    chosen = {"runs": 7, "iterations": ITERATIONS, "points": 2, "metrics": ()}
+    return simulate({"method": algorithm}, problem, network, **(chosen | settings))
+
+
+def traced(
+    algorithm: Algorithm = ENCRYPTED,
+    problem: Problem = FULL,
+    network: Network = NETWORK,
+    **settings: Any,
+) -> Trace:
+    return run(algorithm, problem, network, **settings).traces["method"]
+
+
+def finals(result: Result) -> np.ndarray:
+    return result.curves["final_state"].values[0]

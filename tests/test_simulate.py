@@ -1,0 +1,255 @@
+"""Simulations as a whole: failing lanes, compilation, progress, and what is refused."""
+
+import logging
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from common import ENCRYPTED, FULL, GAMMA, ITERATIONS, NETWORK, STEPSIZE, finals, run
+
+from dpe_jax import engine
+from dpe_jax.algorithms import CentralizedSGD, ConventionalDSGD, EncryptedDSGD
+from dpe_jax.draws import Draws
+from dpe_jax.errors import InputError
+from dpe_jax.network import Network
+from dpe_jax.problems.base import Optimum, Problem
+from dpe_jax.problems.quadratic import Quadratic
+from dpe_jax.schedules import PowerLaw
+from dpe_jax.simulate import ConditionWarning, Simulation
+
+# Lanes that fail
+
+
+class Failing(Problem):
+    """A quadratic whose gradient is `value` for one run, one agent and one coordinate."""
+
+    inner: Quadratic
+    run: int = eqx.field(static=True)
+    time: int = eqx.field(static=True)
+    value: float = eqx.field(static=True)
+    dtype: jnp.dtype = eqx.field(static=True, kw_only=True)
+
+    @property
+    def agents(self) -> int:
+        return self.inner.agents
+
+    @property
+    def dim(self) -> int:
+        return self.inner.dim
+
+    def gradient(self, x: jax.Array, draws: Draws) -> jax.Array:
+        g = self.inner.gradient(x, draws)
+        hit = (draws.run == self.run) & (draws.time >= self.time)
+        return g.at[2, 1].set(jnp.where(hit, jnp.asarray(self.value, g.dtype), g[2, 1]))
+
+    def objective(self, x: jax.Array) -> jax.Array:
+        return self.inner.objective(x)
+
+    def excess(self, x: jax.Array, optimum: Optimum) -> jax.Array:
+        return self.inner.excess(x, optimum)
+
+    def solve(self) -> Optimum:
+        return self.inner.solve()
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def with_dtype(self, dtype: jnp.dtype) -> "Failing":
+        inner = self.inner.with_dtype(dtype)
+        return Failing(inner, self.run, self.time, self.value, dtype=jnp.dtype(dtype))
+
+
+def failing(run: int, time: int, value: float) -> Failing:
+    return Failing(FULL, run, time, value, dtype=jnp.dtype("float64"))
+
+
+METRICS_OF_A_FAILURE = ("gap_agents", "error_worst_agent", "quantization_error")
+
+
+@pytest.fixture(scope="module", params=["encrypted", "conventional"])
+def method(request):
+    algorithm = ENCRYPTED if request.param == "encrypted" else ConventionalDSGD(STEPSIZE)
+    settings = {"runs": 40, "points": 31, "spacing": "linear", "metrics": METRICS_OF_A_FAILURE}
+    settings["trace"] = (2, 4) if request.param == "encrypted" else ()
+    undisturbed = run(algorithm, failing(99, 0, 0.0), **settings)
+    return request.param, algorithm, settings, undisturbed
+
+
+@pytest.mark.parametrize(
+    ("value", "status"), [(np.nan, 2), (np.inf, 2), (-np.inf, 2), (1e20, 1), (3e7, 1)]
+)
+def test_a_failed_lane_is_noted_and_harms_no_other(method, value, status) -> None:
+    name, algorithm, settings, undisturbed = method
+    if name == "conventional" and status == 1:
+        pytest.skip("a float state has no range to leave")
+    result = run(algorithm, failing(3, 23, value), **settings)
+    others = np.arange(40) != 3
+    expected = np.where(others, 0, status)
+    assert result.curves.status.values[0].tolist() == expected.tolist()
+    failed = int(result.curves.failed_at.values[0, 3])
+    record = result.curves.iteration.values
+    if value == 3e7:
+        # No increment is too large: the state leaves its range step by step.
+        assert failed > 23
+        assert failed in record
+    else:
+        # The update at time 23 fails, so the first record point from there on sees it.
+        assert failed == record[record >= 23][0]
+    assert np.all(result.curves.failed_at.values[0, others] == -1)
+    for metric in METRICS_OF_A_FAILURE:
+        values, calm = result.curves[metric], undisturbed.curves[metric]
+        np.testing.assert_array_equal(values.values[..., others], calm.values[..., others])
+        assert np.all(np.isfinite(values.values[..., others]))
+        lost = values.sel(run=3, iteration=record[record >= failed])
+        assert np.all(np.isnan(lost.values))
+        kept = values.sel(run=3, iteration=record[record < failed])
+        assert np.all(np.isfinite(kept.values))
+    np.testing.assert_array_equal(finals(result)[..., others], finals(undisturbed)[..., others])
+    assert np.all(np.isnan(finals(result)[..., 3]))
+    if settings["trace"]:
+        for mine, theirs in zip(result.traces["method"], undisturbed.traces["method"], strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_centralized_lane_fails_alone_too() -> None:
+    algorithm = CentralizedSGD(STEPSIZE)
+    result = run(algorithm, failing(3, 23, np.nan))
+    calm = run(algorithm, failing(99, 0, 0.0))
+    assert result.curves.status.values[0].tolist() == [0, 0, 0, 2, 0, 0, 0]
+    others = np.arange(7) != 3
+    np.testing.assert_array_equal(finals(result)[..., others], finals(calm)[..., others])
+
+
+# Compilation
+
+
+def compilations(caplog, call) -> int:
+    caplog.clear()
+    with caplog.at_level(logging.WARNING), jax.log_compiles():
+        call()
+    return sum("Finished XLA compilation" in entry.getMessage() for entry in caplog.records)
+
+
+def test_a_second_simulation_compiles_nothing(caplog) -> None:
+    # A setting that no other test uses.
+    problem = Quadratic.random(3, 1, seed=8, noise=0.123)
+    network = Network.path(3)
+
+    def call(network: Network = network, **settings: Any):
+        chosen: dict[str, Any] = {"runs": 20} | settings
+        return lambda: run(problem=problem, network=network, **chosen)
+
+    assert compilations(caplog, call()) >= 1
+    for same in [
+        {},
+        {"seed": 5},
+        {"runs": 31},
+        {"runs": 64, "block": 32},
+        {"iterations": ITERATIONS - 20},
+        {"x0": np.ones((3, 1))},
+        {"network": Network.path(3, weights=[[0, 0.3, 0], [0.3, 0, 0.1], [0, 0.1, 0]])},
+    ]:
+        assert compilations(caplog, call(**same)) == 0, same
+    # What changes the program is seen by the same count.
+    assert compilations(caplog, call(runs=33)) >= 1
+
+
+# Progress and refusals
+
+
+def test_progress_adds_up_to_the_total() -> None:
+    told: list[tuple[str, int, int]] = []
+    run(runs=50, block=16, points=20, progress=lambda *told_now: told.append(told_now))
+    assert {(name, total) for name, _, total in told} == {("method", 50 * ITERATIONS)}
+    assert sum(done for _, done, _ in told) == 50 * ITERATIONS
+    assert len(told) >= 4
+
+
+def test_a_violated_condition_is_a_warning() -> None:
+    stalls = EncryptedDSGD(PowerLaw(1.0, 1.0), PowerLaw(1.0, 1.0))
+    with pytest.warns(ConditionWarning, match=r"method: Σ \(λ̄\^k\)²/γ\^k < ∞"):
+        run(stalls, iterations=3)
+
+
+def unchecked(kind: type, **fields: Any) -> Any:
+    """An object of a class, its fields set past the checks of annotations that tests install."""
+    made = object.__new__(kind)
+    for name, value in fields.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+def simulation(**settings: Any) -> Simulation:
+    chosen: dict[str, Any] = {"problem": FULL, "network": NETWORK, "runs": 7, "iterations": 9}
+    made = unchecked(Simulation, **({"algorithms": {"method": ENCRYPTED}} | chosen | settings))
+    made.__post_init__()
+    return made
+
+
+REFUSALS = [
+    ("algorithms", {"algorithms": {}}),
+    *(("runs", {"runs": value}) for value in (0, -1, True, 1.5, 2**32 + 1)),
+    *(("iterations", {"iterations": value}) for value in (0, 2.0, 2**32 - 1)),
+    *(("points", {"points": value}) for value in (1, 0, False)),
+    *(("seed", {"seed": value}) for value in (-1, 2**64, 0.5)),
+    ("precision", {"precision": "float16"}),
+    *(("block", {"block": value}) for value in (0, -3, 2.5)),
+    *(("trace", {"trace": value}) for value in ((7,), (-1,), (1, 1), (0.5,))),
+    ("network", {"network": Network.ring(4)}),
+    ("metrics", {"metrics": ("gap_mean_state", "speed")}),
+    *(("x0", {"x0": np.zeros(shape)}) for shape in ((3,), (5, 3), (1, 5, 2))),
+    *(("x0", {"x0": np.full(2, value)}) for value in (np.nan, np.inf, 1e9)),
+    *(
+        ("x0", {"x0": np.full(2, value), "algorithms": {"method": CentralizedSGD(STEPSIZE)}})
+        for value in (np.nan, np.inf)
+    ),
+    ("gamma", {"algorithms": {"method": EncryptedDSGD(PowerLaw(4.0, 0.6), STEPSIZE)}}),
+    ("means", {"algorithms": {"method": EncryptedDSGD(GAMMA, STEPSIZE, means=(1.0, 1.0))}}),
+    (
+        "network.weights",
+        {
+            "algorithms": {"method": ConventionalDSGD(STEPSIZE)},
+            "network": Network.complete(5, weights=0.9 * (np.ones((5, 5)) - np.eye(5))),
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("named", "settings"), REFUSALS, ids=lambda v: str(v)[:60])
+def test_refusals_name_the_argument(named, settings) -> None:
+    with pytest.raises(InputError) as caught:
+        simulation(**settings)
+    assert str(caught.value).startswith(f"{named} = ")
+    assert "\n" not in str(caught.value)
+    assert caught.value.argument == named
+
+
+@pytest.mark.parametrize(
+    ("named", "settings"),
+    [
+        *(("delta", {"delta": value}) for value in (0.0, -1.0, float("nan"), float("inf"))),
+        ("means", {"means": (1.0, -1.0)}),
+        ("means", {"means": (1.0, float("inf"))}),
+        ("rounding", {"rounding": "up"}),
+    ],
+)
+def test_the_method_refuses(named, settings) -> None:
+    method = unchecked(EncryptedDSGD, gamma=GAMMA, stepsize=STEPSIZE, **settings)
+    with pytest.raises(InputError, match=f"^{named} = "):
+        method.__check_init__()
+
+
+def test_accepted_settings_are_not_refused() -> None:
+    settings: dict[str, Any] = {"trace": (6, 0), "block": 100, "seed": 2**64 - 1, "points": 2}
+    accepted = Simulation({"method": ENCRYPTED}, FULL, NETWORK, 7, 9, x0=np.ones(2), **settings)
+    assert accepted.block_lanes == 7
+    assert accepted.start.tolist() == [[1.0, 1.0]] * 5
+    assert accepted.record.tolist() == [0, 9]
+    last = list(engine.blocks(20, 16))
+    assert [block.tolist() for block in last] == [list(range(16)), list(range(16, 20))]
+    assert all(block.dtype == np.uint32 for block in last)
+    bits = accepted.headroom()["plaintext_bits"]
+    assert 2 * 2**28 * int(NETWORK.coupling.sum(1).max()) < 2 ** (bits - 1)
