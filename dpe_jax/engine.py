@@ -186,7 +186,7 @@ def run_blocks(
         np.arange(first, min(first + program.lanes, runs), dtype=np.uint32)
         for first in range(0, runs, program.lanes)
     )
-    if workers == 1:
+    if workers == 1 or runs <= program.lanes:
         yield from (run_block(program, block, progress) for block in blocks)
         return
     stop = threading.Event()

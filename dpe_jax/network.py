@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Protocol, final, runtime_checkable
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from dpe_jax.errors import InputError
+from dpe_jax.weights import (
+    LARGEST_DENOMINATOR,
+    Weights,
+    check_matrix,
+    first_asymmetry,
+    rationalise,
+    rationalise_matrix,
+)
 
 if TYPE_CHECKING:
     import networkx
-
-Weights = str | np.ndarray | Sequence[Sequence[float | int]]
-
-LARGEST_DENOMINATOR = 2**31  # c_ij <= D, so a row of int64 levels cannot overflow
 
 
 @runtime_checkable
@@ -61,7 +65,7 @@ class Network(eqx.Module):
         if np.diagonal(c).any():
             raise InputError("coupling", np.diagonal(c).tolist(), "a zero diagonal")
         if not np.array_equal(c, c.T):
-            raise InputError("coupling", _first_asymmetry(c), "a symmetric matrix")
+            raise InputError("coupling", first_asymmetry(c), "a symmetric matrix")
         if c.min() < 0 or c.max() > self.denominator:
             raise InputError(
                 "coupling", (int(c.min()), int(c.max())), f"levels from 0 to D = {self.denominator}"
@@ -202,9 +206,9 @@ class Network(eqx.Module):
         The diagonal carries nothing: all of it must be 0, or −Σ_j w_ij (this module's W), or
         1 − Σ_j w_ij (the doubly stochastic I + W), to within 1e-9.
         """
-        w = _check_matrix(weights)
+        w = check_matrix(weights)
         adjacency = w != 0
-        levels, denominator, rounding = _rationalise_matrix(w, adjacency, max_denominator)
+        levels, denominator, rounding = rationalise_matrix(w, adjacency, max_denominator)
         return cls(levels, denominator, rounding, f"from_matrix({w.shape[0]})")
 
     def scaled(self, factor: Fraction | float | int) -> "Network":
@@ -354,11 +358,11 @@ def _build(
             raise InputError("weights", weights, '"metropolis", "max-degree" or a matrix')
         values, where = np.unique(reach, return_inverse=True)
         wanted = [Fraction(1, 1 + int(value)) for value in values]
-        levels, denominator, rounding = _rationalise(
+        levels, denominator, rounding = rationalise(
             wanted, wanted, where.reshape(adjacency.shape), adjacency, max_denominator
         )
     else:
-        w = _check_matrix(weights)
+        w = check_matrix(weights)
         if w.shape != adjacency.shape:
             raise InputError("weights", f"shape {w.shape}", f"shape {adjacency.shape}")
         unlike = np.argwhere((w != 0) != adjacency)
@@ -366,119 +370,15 @@ def _build(
             i, j = unlike[0]
             kind = "a nonzero weight on the edge" if adjacency[i, j] else "0 where no edge is"
             raise InputError(f"weights[{i}, {j}]", float(w[i, j]), kind)
-        levels, denominator, rounding = _rationalise_matrix(w, adjacency, max_denominator)
+        levels, denominator, rounding = rationalise_matrix(w, adjacency, max_denominator)
     return Network(levels, denominator, rounding, name)
 
 
-def _rationalise_matrix(
-    w: Float[np.ndarray, "agents agents"],
-    adjacency: Bool[np.ndarray, "agents agents"],
-    max_denominator: int,
-) -> tuple[Int64[np.ndarray, "agents agents"], int, float]:
-    """Return (c, D, rounding) for floats, each read as the simple fraction it stands for."""
-    values, where = np.unique(w, return_inverse=True)
-    wanted = [Fraction(float(value)) for value in values]
-    meant = list(wanted)
-    _check_denominator(max_denominator)
-    for index, value in enumerate(values):
-        near = wanted[index].limit_denominator(max_denominator)
-        if abs(float(near) - float(value)) <= float(np.spacing(value)):
-            meant[index] = near
-    return _rationalise(wanted, meant, where.reshape(w.shape), adjacency, max_denominator)
-
-
-def _rationalise(
-    wanted: list[Fraction],
-    meant: list[Fraction],
-    where: Int64[np.ndarray, "agents agents"],
-    adjacency: Bool[np.ndarray, "agents agents"],
-    max_denominator: int,
-) -> tuple[Int64[np.ndarray, "agents agents"], int, float]:
-    """Return (c, D, rounding) for w_ij = meant[where_ij] on edges, in exact arithmetic."""
-    _check_denominator(max_denominator)
-    used = [int(index) for index in np.unique(where[adjacency])]
-    denominator = math.lcm(*(meant[index].denominator for index in used))
-    if denominator > max_denominator:
-        denominator = max_denominator
-    table = np.zeros(len(meant), dtype=np.int64)
-    rounding = 0.0
-    for index in used:
-        level = round(meant[index] * denominator)
-        table[index] = level
-        rounding = max(rounding, abs(level / denominator - float(wanted[index])))
-    if used and table[used].min() == 0:
-        # The smallest weight decides, and round() is 1 as soon as w D is above one half.
-        smallest = min(used, key=lambda index: meant[index])
-        i, j = np.argwhere(adjacency & (where == smallest))[0]
-        enough = math.floor(1 / (2 * meant[smallest])) + 1
-        raise InputError(
-            f"weight {float(wanted[smallest])} of edge ({i}, {j}) rounds to 0; max_denominator",
-            max_denominator,
-            f"at least {enough}",
-        )
-    return np.where(adjacency, table[where], 0), denominator, rounding
-
-
-def _check_matrix(
-    weights: np.ndarray | Sequence[Sequence[float | int]],
-) -> Float[np.ndarray, "agents agents"]:
-    """Return the off-diagonal part of a matrix of weights, zero on the diagonal."""
-    accepted = "a square matrix of real numbers"
-    try:
-        given = np.asarray(weights)
-    except ValueError as error:  # rows of unequal length
-        raise InputError("weights", weights, accepted) from error
-    if given.ndim != 2 or given.shape[0] != given.shape[1]:
-        raise InputError("weights", f"shape {given.shape}", accepted)
-    if given.dtype.kind not in "fiub":
-        raise InputError("weights", f"dtype {given.dtype}", accepted)
-    # A float32 keeps its type: one unit in its last place is what it can say.
-    w = given.astype(np.float32 if given.dtype == np.float32 else np.float64)
-    diagonal = np.diagonal(w).astype(np.float64)
-    np.fill_diagonal(w, 0)
-    for bad, wish in (
-        (~np.isfinite(w), "a finite weight from 0 to 1"),
-        (w < 0, "a weight from 0 to 1 (not negative)"),
-        (w > 1, "a weight from 0 to 1 (not above one)"),
-    ):
-        if bad.any():
-            i, j = np.argwhere(bad)[0]
-            raise InputError(f"weights[{i}, {j}]", float(w[i, j]), wish)
-    if not np.array_equal(w, w.T):
-        i, j, one, other = _first_asymmetry(w)
-        raise InputError(f"weights[{i}, {j}]", one, f"weights[{j}, {i}] = {other} (symmetric)")
-    row_sums = w.sum(axis=1, dtype=np.float64)
-    # float32 rows cannot sum to one any better than a few units in their last place.
-    tolerance = 1e-9 if w.dtype == np.float64 else 1e-5
-    if not any(
-        np.allclose(diagonal, expected, rtol=0, atol=tolerance)
-        for expected in (np.zeros_like(row_sums), -row_sums, 1 - row_sums)
-    ):
-        raise InputError(
-            "diagonal of weights", diagonal.tolist(), "all 0, minus or 1 minus the row sums"
-        )
-    return w
-
-
-def _first_asymmetry(matrix: np.ndarray) -> tuple[int, int, float, float]:
-    """Return (i, j, m_ij, m_ji) for the first pair that differs."""
-    i, j = (int(index) for index in np.argwhere(matrix != matrix.T)[0])
-    return i, j, float(matrix[i, j]), float(matrix[j, i])
-
-
 def _count_components(adjacency: Bool[np.ndarray, "agents agents"]) -> int:
-    """Return the number of connected components, by depth-first search."""
-    unseen = np.ones(adjacency.shape[0], dtype=bool)
-    components = 0
-    while unseen.any():
-        components += 1
-        stack = [int(np.argmax(unseen))]
-        unseen[stack] = False
-        while stack:
-            found = np.flatnonzero(adjacency[stack.pop()] & unseen)
-            unseen[found] = False
-            stack.extend(found.tolist())
-    return components
+    """Return the number of connected components."""
+    from scipy.sparse.csgraph import connected_components
+
+    return int(connected_components(adjacency, directed=False, return_labels=False))
 
 
 def _edge(edge: Sequence[int] | np.ndarray) -> tuple[int, int]:
@@ -496,9 +396,3 @@ def _check_count(argument: str, value: object, least: int = 2) -> None:
     """Refuse anything but an integer of at least `least`."""
     if not isinstance(value, int | np.integer) or value < least:
         raise InputError(argument, value, f"an integer, at least {least}")
-
-
-def _check_denominator(value: int) -> None:
-    """Refuse a largest denominator whose levels could overflow."""
-    if not 1 <= value <= LARGEST_DENOMINATOR:
-        raise InputError("max_denominator", value, "an integer from 1 to 2**31")

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from dpe_jax import engine, lattice
-from dpe_jax.algorithms.base import Algorithm
+from dpe_jax.algorithms import Algorithm, EncryptedDSGD
 from dpe_jax.conditions import Condition, violated
 from dpe_jax.engine import Recording, Trace
 from dpe_jax.errors import InputError
@@ -31,13 +31,16 @@ _CPU_BLOCK_ELEMENTS = 2**17
 _GPU_BLOCK_ELEMENTS = 2**24
 """Likewise on a GPU: enough to fill it."""
 
+_COARSE_GAIN = 1e-2
+"""Relative rounding of Γ^k from which on a simulation warns."""
+
 Precision = Literal["float32", "float64"]
 Progress = Callable[[str, int, int], None]
 """Told the method, the lane-iterations done since the last call, and the method's total."""
 
 
 class ConditionWarning(UserWarning):
-    """A sufficient condition of convergence does not hold for the chosen settings."""
+    """The chosen settings break a sufficient condition of convergence, or round γ^k coarsely."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,6 +136,13 @@ class Simulation:
             for condition in violated(conditions):
                 text = f"{name}: {condition.statement} does not hold: {condition.detail}"
                 warnings.warn(text, ConditionWarning, stacklevel=3)
+        for name, rounding in self.headroom()["gain_rounding"].items():
+            if rounding > _COARSE_GAIN:
+                text = (
+                    f"{name}: Γ^k is up to {rounding:.1%} away from 2³² γ^k / D; weights with a "
+                    f"smaller common denominator than {self.network.denominator} mend that"
+                )
+                warnings.warn(text, ConditionWarning, stacklevel=3)
 
     def recordings(
         self, optimum: Optimum, progress: Progress = lambda *_: None
@@ -153,20 +163,34 @@ class Simulation:
                 yield name, recording
 
     def headroom(self) -> dict[str, Any]:
-        """What the lattice leaves room for: plaintext bits of the exchange."""
+        """What the lattice leaves room for.
+
+        Plaintext bits of the exchange, and per method the largest relative rounding of Γ^k against
+        2³² γ^k / D over the run.
+        """
         row_sum = int(-np.diag(self.network.laplacian_levels).min())
         return {
             "state_bits": 64,
             "fraction_bits": lattice.FRACTION_BITS,
             "state_limit": lattice.STATE_LIMIT,
             "plaintext_bits": lattice.plaintext_bits(row_sum),
+            "gain_rounding": {
+                name: algorithm.gain_rounding(self.network, self._sample)
+                for name, algorithm in self.algorithms.items()
+                if isinstance(algorithm, EncryptedDSGD)
+            },
         }
 
-    def _largest(self, algorithm: Algorithm) -> Any:
-        """The largest of each tabulated coefficient over the run (sampled past 10⁵ iterations)."""
+    @property
+    def _sample(self) -> Int64[np.ndarray, " iterations"]:
+        """All iterations up to 10⁵ and a thousand log-spaced ones beyond."""
         head = np.arange(min(self.iterations, 100_000), dtype=np.int64)
         tail = np.unique(np.geomspace(1, self.iterations, 1000).astype(np.int64) - 1)
-        table = algorithm.table(self.network, np.union1d(head, tail))
+        return np.union1d(head, tail)
+
+    def _largest(self, algorithm: Algorithm) -> Any:
+        """The largest of each tabulated coefficient over the run."""
+        table = algorithm.table(self.network, self._sample)
         return jax.tree.map(lambda column: np.max(column, axis=0), table)
 
 

@@ -372,3 +372,19 @@ def test_the_command_itself(tmp_path) -> None:
     assert again.returncode == 2
     assert again.stdout == ""
     assert len(again.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_million_runs_fit_into_two_gigabytes(tmp_path) -> None:
+    script = (
+        "import resource, sys; from dpe_jax import cli; status = cli.main(sys.argv[1:]);"
+        "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
+        "sys.exit(status or (f'peak of {peak} kilobytes' if peak > 2_000_000 else 0))"
+    )
+    path = write(tmp_path, {"methods": {"m": ENCRYPTED}, "block": 8192, "iterations": 60})
+    arguments = ["run", path, "--runs", "1000000", "--points", "30", "--no-figures", "--json"]
+    done = python("-c", script, *arguments, "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    report = the_object(done.stdout)
+    assert report["methods"]["m"]["final"]["gap_mean_state"]["sound"] == 1_000_000
+    assert report["methods"]["m"]["decay"]["runs"] == 4096

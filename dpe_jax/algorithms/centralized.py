@@ -57,7 +57,7 @@ class CentralizedSGD(Algorithm):
         """Subtract the mean of all stochastic gradients at x."""
         x = state.x
         g = problem.gradient(x.astype(problem.dtype), draws).astype(jnp.float64)
-        increment = jnp.broadcast_to(row.stepsize * lanes.mean(g, 0), x.shape)
+        increment = jnp.broadcast_to(jnp.asarray(row.stepsize) * lanes.mean(g, 0), x.shape)
         return FloatState(x - increment), Step(x, x, jnp.zeros_like(x), increment)
 
     def position(self, state: FloatState) -> Float[Array, "agents dim lanes"]:

@@ -76,7 +76,7 @@ class ConventionalDSGD(Algorithm):
         """Mix, then subtract the local stochastic gradient."""
         x = state.x
         g = problem.gradient(x.astype(problem.dtype), draws)
-        increment = row.stepsize * g.astype(jnp.float64)
+        increment = jnp.asarray(row.stepsize) * g.astype(jnp.float64)
         mixed = x + exchange.values(x)
         return FloatState(mixed - increment), Step(x, x, jnp.zeros_like(x), increment)
 

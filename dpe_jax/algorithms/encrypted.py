@@ -83,6 +83,15 @@ class EncryptedDSGD(Algorithm):
         scale = self.stepsize.values(iterations) * (2.0**lattice.FRACTION_BITS / self.delta)
         return Coefficients(lattice.gain(gamma, network.denominator), scale)
 
+    def gain_rounding(self, network: Network, iterations: Int64[np.ndarray, " n"]) -> float:
+        """The largest |Γ^k D/2³² − γ^k| / γ^k over the given iterations (where γ^k > 0)."""
+        gamma = self.gamma.values(iterations)
+        gamma = gamma[gamma > 0]
+        used = lattice.gain(gamma, network.denominator) * (
+            network.denominator / 2.0**lattice.FRACTION_BITS
+        )
+        return float(np.max(np.abs(used / gamma - 1), initial=0.0))
+
     def conditions(self, network: Network) -> tuple[Condition, ...]:
         """The sufficient conditions of almost sure convergence (reconstructed)."""
         means = np.asarray(self.means or (1.0,) * network.agents, np.float64)
