@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from dpe_jax.results import load
     from dpe_jax.schedules import OptaxSchedule, PowerLaw, Schedule
-    from dpe_jax.simulate import ConditionWarning, Result, Simulation, simulate
+    from dpe_jax.simulation import ConditionWarning, Result, Simulation, simulate
     from dpe_jax.stepsizes import (
         Gamma,
         LogNormal,
@@ -89,7 +89,7 @@ _HOME = {
     ),
     "results": ("load",),
     "schedules": ("OptaxSchedule", "PowerLaw", "Schedule"),
-    "simulate": ("ConditionWarning", "Result", "Simulation", "simulate"),
+    "simulation": ("ConditionWarning", "Result", "Simulation", "simulate"),
     "stepsizes": (
         "Gamma",
         "LogNormal",
@@ -106,7 +106,6 @@ def __getattr__(name: str) -> Any:
     for module, names in _HOME.items():
         if name in names:
             value = getattr(importlib.import_module(f"dpe_jax.{module}"), name)
-            # Shadows the submodule of the same name (dpe.simulate is the function).
             globals()[name] = value
             return value
     raise AttributeError(f"module 'dpe_jax' has no attribute {name!r}")

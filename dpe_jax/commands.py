@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,7 +22,7 @@ _COLUMNS = (
     ("F(x̄) − F*", "gap_mean_state", "mean"),
     ("5 %", "gap_mean_state", "low"),
     ("95 %", "gap_mean_state", "high"),
-    ("max ‖x_i − x*‖", "error_worst_agent", "mean"),
+    ("max ‖x_i−x*‖", "error_worst_agent", "mean"),
     ("consensus", "consensus_error", "mean"),
 )
 
@@ -174,11 +175,11 @@ def _show(console: Console, outcome: experiment.Outcome) -> None:
     """The table of a finished experiment."""
     summary, manifest = outcome.stored.summary, outcome.stored.manifest
     title = f"{manifest['name']}: {summary['runs']} runs at k = {summary['iterations']}"
-    table = Table(title=title)
+    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("method", no_wrap=True)
     for heading, _, _ in _COLUMNS:
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("sound runs", justify="right", no_wrap=True)
+    table.add_column("ok", justify="right", no_wrap=True)
     for name, method in summary["methods"].items():
         final = method["final"]
         cells = [

@@ -21,7 +21,7 @@ from dpe_jax.fields import Matrix, Name, Seed, Table, Title, refusal, tagged, wi
 from dpe_jax.network import Network
 from dpe_jax.observe import METRICS, Metric
 from dpe_jax.problems import Problem, Quadratic, SensorEstimation, breast_cancer
-from dpe_jax.simulate import Simulation
+from dpe_jax.simulation import Simulation
 from dpe_jax.tables import MethodTable
 
 _MOST_AGENTS = 10_000

@@ -28,7 +28,7 @@ from dpe_jax.results import (
     write_json,
     write_trace,
 )
-from dpe_jax.simulate import Progress, Simulation
+from dpe_jax.simulation import Progress, Simulation
 from dpe_jax.summary import Check, checks, summarize
 
 

@@ -108,8 +108,15 @@ def lane_status(P: Int64[Array, "agents dim lanes"]) -> Int8[Array, " lanes"]:
 
 
 def gain(gamma: Float[np.ndarray, " iterations"], denominator: int) -> Int64[np.ndarray, " i"]:
-    """Γ^k = round(2³² γ^k / D), tabulated on the host in float64."""
-    return np.rint(gamma * (2.0**FRACTION_BITS / denominator)).astype(np.int64)
+    """Γ^k = round(2³² γ^k / D), tabulated on the host in float64.
+
+    Raises InputError where Γ^k does not fit int64.
+    """
+    scaled = gamma * (2.0**FRACTION_BITS / denominator)
+    if not np.all(scaled < 2.0**62):
+        limit = 2.0**62 * denominator / 2.0**FRACTION_BITS
+        raise InputError("gamma", float(np.max(gamma)), f"below {limit:.3g} at every k")
+    return np.rint(scaled).astype(np.int64)
 
 
 def check_headroom(gamma_max: float, largest_row_sum: float) -> None:

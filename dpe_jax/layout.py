@@ -7,7 +7,7 @@ import numpy as np
 from dpe_jax.observe import PER_AGENT
 
 if TYPE_CHECKING:
-    from dpe_jax.simulate import Simulation
+    from dpe_jax.simulation import Simulation
 
 
 def dimensions(name: str) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from dpe_jax.lattice import FRACTION_BITS, STATUS_NAMES
 from dpe_jax.layout import coordinates, dimensions
 from dpe_jax.observe import LABELS
 from dpe_jax.problems import Optimum
-from dpe_jax.simulate import Simulation
+from dpe_jax.simulation import Simulation
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -12,7 +12,7 @@ from dpe_jax.config import ChecksTable
 from dpe_jax.lattice import OK, STATUS_NAMES
 from dpe_jax.observe import PER_AGENT
 from dpe_jax.problems import Optimum
-from dpe_jax.simulate import Simulation
+from dpe_jax.simulation import Simulation
 
 if TYPE_CHECKING:
     import xarray as xr

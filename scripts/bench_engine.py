@@ -34,7 +34,7 @@ from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.experiment import find_config
 from dpe_jax.observe import METRICS, Metric
 from dpe_jax.problems import Quadratic
-from dpe_jax.simulate import Precision
+from dpe_jax.simulation import Precision
 
 _POINTS = 200
 

@@ -10,7 +10,7 @@ from dpe_jax.network import Network
 from dpe_jax.problems.base import Problem
 from dpe_jax.problems.quadratic import Quadratic
 from dpe_jax.schedules import PowerLaw
-from dpe_jax.simulate import Result, simulate
+from dpe_jax.simulation import Result, simulate
 
 GAMMA, STEPSIZE = PowerLaw(0.5, 0.6), PowerLaw(0.5, 0.9)
 ENCRYPTED = EncryptedDSGD(GAMMA, STEPSIZE)

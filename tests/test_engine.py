@@ -129,7 +129,7 @@ from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.network import Network
 from dpe_jax.problems.quadratic import Quadratic
 from dpe_jax.schedules import PowerLaw
-from dpe_jax.simulate import simulate
+from dpe_jax.simulation import simulate
 import jax
 result = simulate(
     EncryptedDSGD(PowerLaw(0.5, 0.6), PowerLaw(0.5, 0.9)),
@@ -202,7 +202,7 @@ CASES = [
 @pytest.mark.parametrize(
     ("network", "delta", "rounding", "dim"), CASES, ids=lambda v: getattr(v, "name", str(v))
 )
-@pytest.mark.filterwarnings("ignore::dpe_jax.simulate.ConditionWarning")
+@pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning")
 def test_the_reference_reproduces_every_integer(network, delta, rounding, dim) -> None:
     problem = Quadratic.random(network.agents, dim, seed=4, noise=0.3)
     algorithm = EncryptedDSGD(GAMMA, STEPSIZE, delta=delta, rounding=rounding)
@@ -303,7 +303,7 @@ def test_increments_are_those_of_a_numpy_gradient() -> None:
 
 
 @pytest.mark.parametrize("rounding", ["stochastic", "nearest"])
-@pytest.mark.filterwarnings("ignore::dpe_jax.simulate.ConditionWarning")
+@pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning")
 def test_the_sum_of_the_states_is_conserved_exactly(rounding) -> None:
     algorithm = EncryptedDSGD(PowerLaw(0.9, 0.6), STEPSIZE, delta=0.3, rounding=rounding)
     x0 = np.random.default_rng(0).normal(size=(5, 3)) * 100

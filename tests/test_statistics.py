@@ -14,7 +14,7 @@ from dpe_jax.bounds import quantization_bound
 from dpe_jax.network import Network
 from dpe_jax.problems.quadratic import Quadratic
 from dpe_jax.schedules import PowerLaw
-from dpe_jax.simulate import simulate
+from dpe_jax.simulation import simulate
 from dpe_jax.stepsizes import Gamma, Multipliers, NoMultipliers, Normal, TwoPoint, Uniform
 
 LIMIT = 5.0
@@ -64,6 +64,7 @@ def quantization_errors(network: Network, dim: int, delta: float, fraction: floa
     return np.moveaxis(values, 1, 0).reshape(network.agents, -1).astype(np.float64)
 
 
+@pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning")  # γ is next to 0
 @pytest.mark.parametrize("agents", [2, 3, 4, 5, 6, 8, 10])
 def test_quantization_error_of_complete_graphs_and_its_bound(agents: int) -> None:
     """ξ_i = Σ_{j≠i} e_j − (n − 1) e_i, e of variance δ²/4: E‖ξ_i‖² = n (n − 1) d δ²/4."""
@@ -81,6 +82,7 @@ def test_quantization_error_of_complete_graphs_and_its_bound(agents: int) -> Non
         assert np.all(squares.mean(-1) < bound - LIMIT * error)
 
 
+@pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning")  # γ is next to 0
 @pytest.mark.parametrize("fraction", [0.5, 0.15])
 def test_quantization_error_of_weighted_graphs(fraction: float) -> None:
     """E‖ξ_i‖² = d δ² f (1 − f) (Σ_j w_ij² + (Σ_j w_ij)²)."""
@@ -157,7 +159,7 @@ def increments(
     ],
     ids=lambda v: v if isinstance(v, str) else type(v).__name__,
 )
-@pytest.mark.filterwarnings("ignore::dpe_jax.simulate.ConditionWarning")
+@pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning")
 def test_multipliers_have_mean_one_and_their_variance(multipliers, precision) -> None:
     """Without noise U shows m = U/(λ̄ g); a factor on one agent's mean shows in that agent."""
     means = (1.0, 0.5, 1.0, 2.0)

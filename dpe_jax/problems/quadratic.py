@@ -12,6 +12,9 @@ from dpe_jax.draws import Draws
 from dpe_jax.errors import InputError
 from dpe_jax.problems.base import Optimum, Problem, cast
 
+_LARGEST = 1e30
+"""Entries beyond it could overflow in products on the way to the optimum."""
+
 
 class Quadratic(Problem):
     """f_i(x) = ½ (x − b_i)ᵀ A_i (x − b_i), with gradient noise σ a coordinate.
@@ -29,10 +32,10 @@ class Quadratic(Problem):
         A, b = self.A, self.b
         if not isinstance(A, np.ndarray) or not isinstance(b, np.ndarray):
             return
-        if not np.all(np.isfinite(A)):
-            raise InputError("A", A, "finite matrices [agents, dim, dim]")
-        if not np.all(np.isfinite(b)):
-            raise InputError("b", b, "finite vectors [agents, dim]")
+        if not np.all(np.abs(A) <= _LARGEST):
+            raise InputError("A", A, f"matrices [agents, dim, dim] of entries up to {_LARGEST:g}")
+        if not np.all(np.abs(b) <= _LARGEST):
+            raise InputError("b", b, f"vectors [agents, dim] of entries up to {_LARGEST:g}")
         if not (np.isfinite(self.noise) and self.noise >= 0):
             raise InputError("noise", self.noise, "a non-negative finite number")
         if not np.allclose(A, np.swapaxes(A, 1, 2), rtol=0, atol=1e-12 * np.max(np.abs(A))):

@@ -1,6 +1,7 @@
 """Simulations as a whole: failing lanes, compilation, progress, and what is refused."""
 
 import logging
+from fractions import Fraction
 from typing import Any
 
 import equinox as eqx
@@ -17,7 +18,7 @@ from dpe_jax.network import Network
 from dpe_jax.problems.base import Optimum, Problem
 from dpe_jax.problems.quadratic import Quadratic
 from dpe_jax.schedules import PowerLaw
-from dpe_jax.simulate import ConditionWarning, Simulation
+from dpe_jax.simulation import ConditionWarning, Simulation
 
 # Lanes that fail
 
@@ -254,3 +255,30 @@ def test_accepted_settings_are_not_refused() -> None:
     assert accepted.record.tolist() == [0, 9]
     bits = accepted.headroom()["plaintext_bits"]
     assert 2 * 2**28 * int(NETWORK.coupling.sum(1).max()) < 2 ** (bits - 1)
+
+
+def test_a_coarse_denominator_is_measured_and_warned_of() -> None:
+    fine = Simulation({"method": ENCRYPTED}, FULL, NETWORK, 1, 1000)
+    gamma = ENCRYPTED.gamma.values(np.arange(1000))
+    exact = [Fraction(value) for value in gamma.tolist()]
+    for denominator in (NETWORK.denominator, 2**28):
+        levels = NETWORK.coupling * (denominator // NETWORK.denominator)
+        network = Network(levels, denominator - denominator % NETWORK.denominator, 0.0, "coarse")
+        expected = max(
+            abs(round(2**32 * value / network.denominator) * network.denominator / 2**32 - value)
+            / value
+            for value in exact
+        )
+        measured = ENCRYPTED.gain_rounding(network, np.arange(1000))
+        assert measured == pytest.approx(float(expected), rel=1e-6)
+    coarse = Simulation({"method": ENCRYPTED}, FULL, network, 1, 1000)
+    assert coarse.headroom()["gain_rounding"]["method"] > 0.01
+    with pytest.warns(ConditionWarning, match=r"Γ\^k is up to"):
+        coarse.warn()
+    fine.warn()
+
+
+def test_an_attenuation_beyond_int64_is_refused() -> None:
+    method = EncryptedDSGD(PowerLaw(1e30, 0.6), STEPSIZE)
+    with pytest.raises(InputError, match=r"^gamma = 1e\+30: expected below"):
+        Simulation({"method": method}, FULL, NETWORK, 1, 10)
