@@ -1,0 +1,96 @@
+"""What README.md shows is what files and commands say."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def stored(path: str) -> dict:
+    return json.loads((ROOT / "results" / path).read_text(encoding="utf-8"))
+
+
+def test_the_example_is_short_and_runs() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert sum(bool(line.strip()) for line in example.splitlines()) < 20
+    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 0 < float(done.stdout) < 1e-3
+
+
+@pytest.mark.parametrize("preset", ["five-agents", "hospitals"])
+def test_the_table_of_methods(preset: str) -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in README.splitlines()
+        if line.startswith(f"| {preset} |")
+    ]
+    expected = []
+    for name, method in stored(f"reproduce/{preset}/summary.json")["methods"].items():
+        final = method["final"]
+        gap = final["gap_mean_state"]
+        expected.append(
+            [
+                preset,
+                name,
+                f"{gap['mean']:.2e}",
+                f"{gap['low']:.2e} – {gap['high']:.2e}",
+                f"{final['error_worst_agent']['mean']:.2e}",
+                f"{final['consensus_error']['mean']:.2e}",
+            ]
+        )
+    assert rows == expected
+
+
+def test_the_sentences_of_what_it_shows() -> None:
+    text = " ".join(README.split())
+    methods = stored("reproduce/five-agents/summary.json")["methods"]
+    encrypted = methods["encrypted"]
+    gap, other = (m["final"]["gap_mean_state"]["mean"] for m in list(methods.values())[:2])
+    assert f"is {gap / other:.1f} times the conventional one" in text
+    decay = encrypted["decay"]
+    assert (
+        f"falls like k^−{decay['exponent']:.3f}, 95 % interval "
+        f"[{decay['low']:.3f}, {decay['high']:.3f}]; predicted is "
+        f"k^−{encrypted['predicted_exponent']:.3f}"
+    ) in text
+    rows = stored("reproduce/article.json")["tables"]["quantization_bound"]
+    (ten,) = (row for row in rows if row["agents"] == 10)
+    assert f"formula gives {ten['formula']:.5f}" in text
+    assert f"E‖ξ_i‖² is {ten['measured']:.5f} there" in text
+
+
+def test_the_table_of_speed() -> None:
+    bench = stored("bench/engine.json")
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")][1:]
+        for line in README.split("| program | ns |")[1].splitlines()[2:8]
+    ]
+    ratios = bench["ratios"]
+    assert cells == [
+        [f"{bench['engine_ns']:.2f}", ""],
+        [f"{bench['engine_metrics_ns']:.2f}", ""],
+        [f"{bench['floor_ns']:.2f}", f"{1 / ratios['engine_over_floor']:.2f}"],
+        [f"{bench['numpy_ns']:.1f}", f"{ratios['numpy_over_engine']:.1f}"],
+        [f"{bench['vmap_ns']:.1f}", f"{ratios['vmap_over_engine']:.1f}"],
+        [f"{bench['batched_ns']:.1f}", f"{ratios['batched_over_engine']:.1f}"],
+    ]
+    memory = stored("bench/memory.json")
+    text = " ".join(README.split())
+    assert f"take {memory['seconds']:.0f} s and {memory['peak_bytes'] / 1e9:.2f} GB" in text
+    assert memory["runs"] == 1_000_000
+    assert memory["peak_bytes"] < 2e9
+
+
+def test_ci_calls_the_line_that_the_readme_gives() -> None:
+    (line,) = (line for line in README.splitlines() if "pytest" in line and "venv" in line)
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    pattern = re.search(r"grep -m1 -E '(.*?)' README.md", script)
+    assert pattern is not None
+    assert re.match(pattern.group(1), line)
