@@ -63,6 +63,10 @@ class Decay(NamedTuple):
         return self._asdict()
 
 
+_RANGE = 0.7, 1.4
+"""Where β is sought, in units of the plain slope."""
+
+
 def fit_decay(
     iteration: Int64[np.ndarray, " points"],
     values: Float[np.ndarray, "points runs"],
@@ -76,8 +80,9 @@ def fit_decay(
 
     The agents' error is C (λ̄/γ)(1 + O(λ̄/γ)) with λ̄/γ ~ k^−β, so a plain log-log slope over a
     finite window is biased by the second term; the fit has it (derived). The interval is a
-    percentile bootstrap over runs. Returns None where the mean does not fall, or fewer than 8
-    record points or runs are usable.
+    percentile bootstrap over runs. β is sought between 0.7 and 1.4 times the plain slope only, so
+    the interval cannot reach beyond. Returns None where the best β lies at an end of that range,
+    the mean does not fall, or fewer than 8 record points or runs are usable.
     """
     sound = ~np.isnan(values).any(axis=0)
     window = (iteration >= max(first, 1)) & np.all(values[:, sound] > 0, axis=1)
@@ -90,13 +95,16 @@ def fit_decay(
     slope = -float(np.polyfit(np.log(k), np.log(mean), 1)[0])
     if slope <= 0:
         return None
+    exponent = _exponent(k, mean, slope)
+    if min(exponent / (_RANGE[0] * slope), _RANGE[1] * slope / exponent) < 1.001:
+        return None
     exponents = []
     for _ in range(resamples):
         weights = rng.multinomial(kept.shape[1], np.full(kept.shape[1], 1 / kept.shape[1]))
         exponents.append(_exponent(k, kept @ weights / kept.shape[1], slope))
     low, high = np.quantile(exponents, [(1 - level) / 2, (1 + level) / 2])
     return Decay(
-        _exponent(k, mean, slope),
+        exponent,
         float(low),
         float(high),
         slope,
@@ -121,7 +129,8 @@ def _exponent(
         solution, *_ = np.linalg.lstsq(basis, np.ones_like(mean), rcond=None)
         return float(np.sum((basis @ solution - 1) ** 2))
 
-    found: Any = minimize_scalar(residual, bounds=(0.7 * slope, 1.4 * slope), method="bounded")
+    bounds = _RANGE[0] * slope, _RANGE[1] * slope
+    found: Any = minimize_scalar(residual, bounds=bounds, method="bounded")
     return float(found.x)
 
 

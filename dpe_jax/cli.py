@@ -2,13 +2,15 @@
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
 from dpe_jax.errors import InputError, OptimumError
 
-DONE, CHECK_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 2, 130, 141
 
 _PRECISIONS = ("float32", "float64")
 
@@ -59,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         "--only", metavar="PRESET", action="append", help="this preset only (may be repeated)"
     )
     sub.add_argument("--out", metavar="DIR", help="folder of the results (dpe-results/reproduce)")
+    sub.add_argument(
+        "--overwrite", action="store_true", help="replace results of other settings in --out"
+    )
 
     sub = command("run", "Run a preset or a configuration file.")
     sub.add_argument("config", metavar="PRESET|CONFIG", help="a preset, or a path to a .toml file")
@@ -122,6 +127,9 @@ def _integer(name: str, text: str, least: int, most: int, accepted: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     parser = _parser()
+    if threading.current_thread() is threading.main_thread():
+        # A polite end is an interrupt as well: what is unfinished is removed.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         options, left_over = parser.parse_known_args(arguments)
         _read(options, left_over)
@@ -150,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of stdout has gone; Python would fail once more when it flushes at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BAD_INPUT
+        return PIPE_CLOSED
     except KeyboardInterrupt:
         sys.stderr.write(_line("interrupted; what was not finished has been removed"))
         return INTERRUPTED

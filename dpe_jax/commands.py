@@ -15,14 +15,14 @@ from rich.text import Text
 from dpe_jax import article, experiment
 from dpe_jax.errors import InputError
 from dpe_jax.progress import Bars
-from dpe_jax.results import jsonable, load, write_json
+from dpe_jax.results import holds, jsonable, load, write_json
 from dpe_jax.summary import Check
 
 _COLUMNS = (
     ("F(x̄) − F*", "gap_mean_state", "mean"),
     ("5 %", "gap_mean_state", "low"),
     ("95 %", "gap_mean_state", "high"),
-    ("max ‖x_i−x*‖", "error_worst_agent", "mean"),
+    ("max error", "error_worst_agent", "mean"),
     ("consensus", "consensus_error", "mean"),
 )
 
@@ -114,7 +114,13 @@ def _reproduce(
     for name, config in configs.items():
         log.print(f"{name}: {config.description}")
         with Bars(log) as bars:
-            outcome = experiment.run(config, out / name, overwrite=True, check=True, progress=bars)
+            outcome = experiment.run(
+                config,
+                out / name,
+                overwrite=options.overwrite or holds(out / name, config),
+                check=True,
+                progress=bars,
+            )
         _warn(log, outcome)
         if screen:
             _show(screen, outcome)
@@ -186,7 +192,8 @@ def _show(console: Console, outcome: experiment.Outcome) -> None:
             _number(final[metric][figure]) if metric in final else "–"
             for _, metric, figure in _COLUMNS
         ]
-        table.add_row(name, *cells, str(method["status"]["ok"]))
+        ok = method["status"]["ok"]
+        table.add_row(name, *cells, "all" if ok == summary["runs"] else str(ok))
     console.print(table)
     asked = outcome.stored.config.checks.decay_from is not None
     for name, method in summary["methods"].items():

@@ -32,7 +32,8 @@ _MOST_VALUES = 2**28
 
 Count = Annotated[int, Field(ge=1, le=_MOST_AGENTS)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
+Agent = Annotated[int, Field(ge=0, lt=_MOST_AGENTS)]
+Pair = Annotated[list[Agent], Field(min_length=2, max_length=2)]
 Range = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
 
 _GRAPH_KEYS: dict[str, tuple[str, ...]] = {
@@ -176,12 +177,19 @@ class SensorsTable(Table):
     seed: Seed
     noise: NonNegativeFloat
     omega: NonNegativeFloat
+    disturbance: NonNegativeFloat = 0.1
 
     def build(self, agents: int) -> Problem:
         """The problem."""
         _check_size("rows", self.rows, agents * self.rows * self.dim)
         return SensorEstimation.random(
-            agents, self.dim, self.rows, seed=self.seed, noise=self.noise, omega=self.omega
+            agents,
+            self.dim,
+            self.rows,
+            seed=self.seed,
+            noise=self.noise,
+            omega=self.omega,
+            disturbance=self.disturbance,
         )
 
 
@@ -194,6 +202,7 @@ class BreastCancerTable(Table):
     seed: Seed = 0
     batch: PositiveInt = 8
     penalty: NonNegativeFloat = 0.01
+    intercept: bool = True
 
     def build(self, agents: int) -> Problem:
         """The problem."""
@@ -204,6 +213,7 @@ class BreastCancerTable(Table):
             seed=self.seed,
             batch=self.batch,
             penalty=self.penalty,
+            intercept=self.intercept,
         )
 
 
@@ -233,7 +243,11 @@ class ChecksTable(Table):
 
 Start = Annotated[
     Annotated[list[float], Tag("one")] | Annotated[Matrix, Tag("each")],
-    Discriminator(lambda value: "each" if value and isinstance(value[0], list) else "one"),
+    Discriminator(
+        lambda value: (
+            "each" if isinstance(value, list) and value and isinstance(value[0], list) else "one"
+        )
+    ),
 ]
 
 

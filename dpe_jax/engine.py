@@ -80,6 +80,8 @@ class Trace(NamedTuple):
     """Y_0 … Y_K."""
     increment: Int64[np.ndarray, "lanes iterations agents dim"]
     """U_0 … U_{K−1}."""
+    status: Int8[np.ndarray, " lanes"]
+    """Of the whole run; a lane that failed keeps words beyond the range from then on."""
 
 
 _Buffers = tuple[
@@ -189,12 +191,13 @@ def run_blocks(
     if workers == 1 or runs <= program.lanes:
         yield from (run_block(program, block, progress) for block in blocks)
         return
-    stop = threading.Event()
+    stop, one_at_a_time = threading.Event(), threading.Lock()
 
     def report(done: int) -> None:
         if stop.is_set():
             raise _StoppedError
-        progress(done)
+        with one_at_a_time:
+            progress(done)
 
     pending: collections.deque[concurrent.futures.Future[Recording]] = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
@@ -242,8 +245,7 @@ def run_block(
 
     recorded: list[tuple[Chunk, tuple[dict[str, Array], Array]]] = []
     for chunk in chunks:
-        iterations = np.arange(chunk.first, chunk.first + rows, dtype=np.int64)
-        table = jax.tree.map(jnp.asarray, setting.algorithm.table(program.network, iterations))
+        table = _padded_table(program, chunk, rows)
         start, length, keep = (jnp.asarray(column) for column in chunk)
         (state, buffers), values = _advance(
             fixed, table, jnp.int64(chunk.first), (start, length, keep), (state, buffers)
@@ -260,8 +262,22 @@ def run_block(
     failed_at = np.where(bad.any(axis=0), points[bad.argmax(axis=0)], -1)
     final = np.asarray(_finish(setting, state)[0])[..., :lanes]
     final = np.where(status[-1] == OK, final, np.nan)
-    recorded_trace = pieces.trace(run[np.array(traced)]) if integers is not None else None
+    recorded_trace = None
+    if integers is not None:
+        recorded_trace = pieces.trace(run[np.array(traced)], status[-1][np.array(traced)])
     return Recording(run, curves, status[-1], failed_at, final, recorded_trace)
+
+
+def _padded_table(program: Program, chunk: Chunk, rows: int) -> Row:
+    """The coefficients of a chunk, its last row repeated: a schedule ends with the run."""
+    last = max(chunk.first, chunk.first + chunk.iterations - 1)
+    end = min(last, int(program.points[-1]) - 1)
+    iterations = np.minimum(np.arange(chunk.first, chunk.first + rows, dtype=np.int64), end)
+    needed = iterations[: max(1, chunk.iterations)]
+    table = program.setting.algorithm.table(program.network, needed)
+    return jax.tree.map(
+        lambda column: jnp.asarray(np.pad(column, (0, rows - len(needed)), mode="edge")), table
+    )
 
 
 class _TracePieces:
@@ -275,9 +291,9 @@ class _TracePieces:
         self.states.append(np.asarray(buffers[0][:count]))
         self.increments.append(np.asarray(buffers[1][:count]))
 
-    def trace(self, run: UInt32[np.ndarray, " lanes"]) -> Trace:
+    def trace(self, run: UInt32[np.ndarray, " lanes"], status: Int8[np.ndarray, " lanes"]) -> Trace:
         state = np.moveaxis(np.concatenate(self.states), -1, 0)
-        return Trace(run, state, np.moveaxis(np.concatenate(self.increments), -1, 0))
+        return Trace(run, state, np.moveaxis(np.concatenate(self.increments), -1, 0), status)
 
 
 def _gather(
@@ -325,7 +341,7 @@ def setting_for(
     return Setting(
         algorithm,
         problem.with_dtype(precision),
-        problem,
+        problem.with_dtype(jnp.dtype("float64")),
         Optimum(
             optimum.x,
             jnp.float64(optimum.value),

@@ -209,6 +209,8 @@ def _errors(stored: Stored, methods: list[_Method]) -> "Figure | None":
     figure, panels = _panels(stored, len(metrics))
     x, notes = _axis(stored), []
     exponents: list[float] = []
+    # Elsewhere the horizon may be far from the limit, and a guide would only mislead.
+    asked = stored.config.checks.decay_from is not None
     for axes, metric in zip(panels, metrics, strict=True):
         axes.set_yscale("log")
         axes.set_ylabel(labels[metric])
@@ -219,7 +221,7 @@ def _errors(stored: Stored, methods: list[_Method]) -> "Figure | None":
             exponent = stored.summary["methods"][method.name]["predicted_exponent"]
             if not seen:
                 notes.append(f"{method.label}: {titles[metric]} zero up to rounding")
-            elif not consensus and exponent is not None:
+            elif not consensus and exponent is not None and asked:
                 _guide(axes, stored.curves.iteration.values, found.mean, exponent, exponents)
     what = " and ".join(titles[metric] for metric in metrics)
     _finish(figure, stored, methods, what, notes)

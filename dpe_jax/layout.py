@@ -1,13 +1,11 @@
 """How results are labelled, in memory and on disk."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import numpy as np
+from jaxtyping import Int64
 
 from dpe_jax.observe import PER_AGENT
-
-if TYPE_CHECKING:
-    from dpe_jax.simulation import Simulation
 
 
 def dimensions(name: str) -> tuple[str, ...]:
@@ -21,12 +19,18 @@ def dimensions(name: str) -> tuple[str, ...]:
     return ("algorithm", "iteration", "run")
 
 
-def coordinates(simulation: "Simulation") -> dict[str, np.ndarray]:
+def coordinates(
+    algorithms: Iterable[str],
+    iterations: Int64[np.ndarray, " points"],
+    runs: int,
+    agents: int,
+    dim: int,
+) -> dict[str, np.ndarray]:
     """The labels of every dimension."""
     return {
-        "algorithm": np.array(list(simulation.algorithms)),
-        "iteration": simulation.record,
-        "run": np.arange(simulation.runs),
-        "agent": np.arange(simulation.problem.agents),
-        "coordinate": np.arange(simulation.problem.dim),
+        "algorithm": np.array(list(algorithms)),
+        "iteration": iterations,
+        "run": np.arange(runs),
+        "agent": np.arange(agents),
+        "coordinate": np.arange(dim),
     }

@@ -37,7 +37,8 @@ class Attenuation(Protocol):
 class Network(eqx.Module):
     """A connected undirected graph with symmetric rational coupling weights w_ij = c_ij / D.
 
-    The weights obey w_ij = w_ji, w_ij in (0, 1] on edges and w_ii = −Σ_j w_ij (Zhou et al. 2026).
+    The weights obey w_ij = w_ji, w_ij in (0, 1] on edges and w_ii = −Σ_j w_ij (reconstructed; the
+    article, Zhou et al. 2026, says: symmetric, one eigenvalue zero, all others negative).
     Integers c_ij over one denominator D are what the encrypted exchange computes with.
     `rounding` is max |c_ij/D − w_ij| over the weights that were asked for, 0.0 when exact.
 
@@ -328,6 +329,7 @@ class Network(eqx.Module):
             "name": self.name,
             "agents": self.agents,
             "edges": len(self.edges),
+            "levels": [[i, j, int(self.coupling[i, j])] for i, j in self.edges],
             "denominator": self.denominator,
             "rounding": self.rounding,
             "mu": self.mu,

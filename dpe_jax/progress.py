@@ -45,6 +45,8 @@ class Bars:
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(name, total=total, rate="")
         task = self._tasks[name]
-        speed = self._progress.tasks[task].speed
-        rate = f"{speed / 1e6:.1f} M run-steps/s" if speed else ""
-        self._progress.update(task, advance=done, rate=rate)
+        self._progress.update(task, advance=done)
+        shown = next(shown for shown in self._progress.tasks if shown.id == task)
+        # From the start of the method, compilation included: windows are too short for bursts.
+        rate = shown.completed / shown.elapsed / 1e6 if shown.elapsed else 0.0
+        self._progress.update(task, rate=f"{rate:.1f} M run-steps/s" if rate else "")

@@ -21,7 +21,7 @@ from dpe_jax.config import Config, parse
 from dpe_jax.engine import Recording, Trace
 from dpe_jax.errors import InputError
 from dpe_jax.lattice import FRACTION_BITS, STATUS_NAMES
-from dpe_jax.layout import coordinates, dimensions
+from dpe_jax.layout import dimensions
 from dpe_jax.observe import LABELS
 from dpe_jax.problems import Optimum
 from dpe_jax.simulation import Simulation
@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 
 _MANIFEST, _SUMMARY, _CONFIG = "manifest.json", "summary.json", "config.toml"
 _CURVES, _TRACE = "curves.zarr", "trace.zarr"
+_OWN = {_MANIFEST, _SUMMARY, _CONFIG, _CURVES, _TRACE, "figures"}
+
+_PACKAGES = (
+    *("dpe-jax", "jax", "jaxlib", "numpy", "equinox"),
+    *("scipy", "scikit-learn", "networkx", "optax", "xarray", "zarr"),
+)
+"""Whose versions the manifest names."""
 
 _CHUNK_VALUES = 2**20
 """Values in one stored chunk, before compression."""
@@ -54,7 +61,7 @@ def read_config(path: Path) -> Config:
     import tomllib
 
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError("CONFIG", str(path), f"a readable file ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -71,6 +78,8 @@ def replacing(out: Path, *, overwrite: bool) -> Iterator[Path]:
     InputError, and leaves what was there.
     """
     given, out = out, out.resolve()
+    if not out.name:
+        raise InputError("--out", str(given), "a folder of its own, not the root")
     unique = uuid.uuid4().hex[:8]
     scratch, retired = (
         out.with_name(f".{out.name}.{word}-{unique}") for word in ("partial", "old")
@@ -104,26 +113,32 @@ def _check_replaceable(out: Path, overwrite: bool) -> None:
     if out.is_dir() and any(out.iterdir()):
         if not (out / _MANIFEST).is_file():
             raise InputError("--out", str(out), "a new folder, or one that holds a dpe result")
+        others = {path.name for path in out.iterdir()} - _OWN
+        if others:
+            accepted = f"a folder without files of others ({min(others)} would be lost)"
+            raise InputError("--out", str(out), accepted)
         if not overwrite:
             raise InputError("--out", str(out), "a new folder; add --overwrite to replace a result")
 
 
 def contents(folder: Path) -> dict[str, dict[str, Any]]:
-    """What a finished folder holds: digests of its files, number and bytes of those of its stores.
+    """What a finished folder holds: digests of its files and of its stores.
 
-    Kept in the manifest, they tell a store that has lost a chunk: it would be read as fill values.
+    Kept in the manifest, they tell a store that has lost a chunk, which would be read as fill
+    values, or in which one has changed.
     """
     held: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name in (_CONFIG, _SUMMARY):
             held[path.name] = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
         elif path.is_dir() and path.suffix == ".zarr":
-            sizes = [
-                os.path.getsize(os.path.join(root, name))
-                for root, _, names in os.walk(path)
-                for name in names
-            ]
-            held[path.name] = {"files": len(sizes), "bytes": sum(sizes)}
+            files = sorted(file for file in path.rglob("*") if file.is_file())
+            digest = hashlib.sha256()
+            for file in files:
+                digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+                with file.open("rb") as stream:
+                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+            held[path.name] = {"files": len(files), "sha256": digest.hexdigest()}
     return held
 
 
@@ -135,7 +150,7 @@ class CurveStore:
         import zarr
 
         self._methods = list(simulation.algorithms)
-        labels = coordinates(simulation)
+        labels = simulation.labels
         frame = xr.Dataset(coords=labels, attrs={"iterations": simulation.iterations})
         # Zarr format 2: the specification of strings in format 3 is not settled yet.
         frame.to_zarr(path, mode="w", consolidated=False, zarr_format=2)
@@ -190,7 +205,10 @@ def _chunks(shape: tuple[int, ...], lanes: int) -> tuple[int, ...]:
 
 
 def write_trace(path: Path, method: str, trace: Trace, simulation: Simulation) -> None:
-    """trace.zarr, one group a method: the integers, and all that a replay needs beside them."""
+    """trace.zarr, one group a method: the integers, and all that a replay needs beside them.
+
+    Where a lane's `status` is not ok, its integers hold up to the first |Y| > 2⁶⁰ only.
+    """
     import xarray as xr
 
     algorithm, network = simulation.algorithms[method], simulation.network
@@ -201,6 +219,8 @@ def write_trace(path: Path, method: str, trace: Trace, simulation: Simulation) -
             "trace_state": (("lane", "moment", "agent", "coordinate"), trace.state),
             "trace_increment": (("lane", "iteration", "agent", "coordinate"), trace.increment),
             "gain": (("iteration",), table.gain),
+            "increment_scale": (("iteration",), table.increment_scale),
+            "status": ("lane", trace.status),
             "coupling": (("agent", "neighbor"), network.coupling),
         },
         {"run": ("lane", trace.run.astype(np.int64))},
@@ -210,6 +230,7 @@ def write_trace(path: Path, method: str, trace: Trace, simulation: Simulation) -
             "delta": described["delta"],
             "rounding": described["rounding"],
             "seed": str(simulation.seed),
+            "precision": simulation.precision,
             "fraction_bits": FRACTION_BITS,
         },
     )
@@ -227,13 +248,14 @@ def manifest(config: Config, simulation: Simulation, optimum: Optimum) -> dict[s
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in ("dpe-jax", "jax", "jaxlib", "numpy", "equinox")},
+            **{name: version(name) for name in _PACKAGES},
         },
         "device": {
             "platform": device.platform,
             "kind": device.device_kind,
             "count": jax.device_count(),
             "cpus": os.cpu_count(),
+            "workers": simulation.workers,
             "machine": platform.machine(),
         },
         "seed": simulation.seed,
@@ -309,6 +331,14 @@ def jsonable(value: Any) -> Any:
     return value if value is None or isinstance(value, str) else str(value)
 
 
+def holds(folder: Path, config: Config) -> bool:
+    """Whether a folder has a result of just this configuration."""
+    try:
+        return _read_json(folder / _MANIFEST).get("config_hash") == config_hash(config)
+    except (OSError, ValueError):
+        return False
+
+
 @dataclasses.dataclass(frozen=True)
 class Stored:
     """A finished result, read from its folder."""
@@ -332,8 +362,9 @@ class Stored:
         }
 
 
-def load(path: Path) -> Stored:
+def load(path: Path | str) -> Stored:
     """Read a result; InputError if the folder does not hold a whole one, as it was written."""
+    path = Path(path)
 
     def refused(accepted: str) -> InputError:
         return InputError("DIR", str(path), accepted)

@@ -73,7 +73,10 @@ class PowerLaw(Schedule):
 
     def values(self, k: Int64[np.ndarray, "iterations"]) -> Float64[np.ndarray, "iterations"]:
         """The values at the iterations k >= 0, computed on the host in float64."""
-        return self.scale * np.power(k.astype(np.float64) + self.offset, -self.exponent)
+        return _by_blocks(self._block, k)
+
+    def _block(self, k: Float64[np.ndarray, "block"]) -> Float64[np.ndarray, "block"]:
+        return self.scale * np.power(k + self.offset, -self.exponent)
 
     def decay_exponent(self) -> float:
         """The exponent itself."""
@@ -111,7 +114,7 @@ class OptaxSchedule(Schedule):
             return np.zeros(0)
         with jax.default_device(jax.local_devices(backend="cpu")[0]):
             try:
-                result = _by_blocks(self.function, k)
+                result = _by_blocks(self._block, k)
             except (TypeError, IndexError):
                 # The function branches on k or calls NumPy or `math`: give it numbers.
                 result = np.array([_one_number(self.function, int(i)) for i in k], np.float64)
@@ -122,6 +125,12 @@ class OptaxSchedule(Schedule):
                 f"schedule({k[first]})", float(result[first]), "a finite number of at least 0"
             )
         return result
+
+    def _block(self, k: Float64[np.ndarray, "block"]) -> Float64[np.ndarray, "block"]:
+        values = np.asarray(jax.vmap(self.function)(jnp.asarray(k)), np.float64)
+        if values.shape != k.shape:
+            raise InputError("schedule", self.function, "a function that returns one number")
+        return values
 
     def decay_exponent(self) -> float:
         """An estimate: the slope of −log value against log k between k = 10⁹ and 10¹².
@@ -172,19 +181,18 @@ def as_schedule(value: object) -> Schedule:
 
 
 def _by_blocks(
-    function: Callable[[Any], Any], k: Int64[np.ndarray, "iterations"]
+    evaluate: Callable[[Float64[np.ndarray, "block"]], Float64[np.ndarray, "block"]],
+    k: Int64[np.ndarray, "iterations"],
 ) -> Float64[np.ndarray, "iterations"]:
-    """The function's values, from whole blocks of consecutive iterations."""
+    """Values at the iterations k, from whole blocks of consecutive iterations.
+
+    Iterations are given as floats: an integer power of a large k would overflow unnoticed.
+    """
     blocks, where = np.unique(k // _BLOCK, return_inverse=True)
     within = np.arange(_BLOCK)
     table = np.empty((len(blocks), _BLOCK))
     for row, block in enumerate(blocks):
-        # Floats, not integers: an integer power of a large k would overflow unnoticed.
-        iterations = jnp.asarray(block * _BLOCK + within, jnp.float64)
-        values = np.asarray(jax.vmap(function)(iterations), np.float64)
-        if values.shape != (_BLOCK,):
-            raise InputError("schedule", function, "a function that returns one number")
-        table[row] = values
+        table[row] = evaluate((block * _BLOCK + within).astype(np.float64))
     return table[where, k % _BLOCK]
 
 

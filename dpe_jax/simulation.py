@@ -17,6 +17,7 @@ from dpe_jax.algorithms import Algorithm, EncryptedDSGD
 from dpe_jax.conditions import Condition, violated
 from dpe_jax.engine import Recording, Trace
 from dpe_jax.errors import InputError
+from dpe_jax.layout import coordinates, dimensions
 from dpe_jax.network import Network
 from dpe_jax.observe import METRICS, Metric, check_metrics
 from dpe_jax.problems.base import Optimum, Problem
@@ -62,8 +63,10 @@ class Simulation:
     x0: Float[np.ndarray, "*agents dim"] | None = None
 
     def __post_init__(self) -> None:
-        if not self.algorithms:
-            raise InputError("algorithms", dict(self.algorithms), "at least one method")
+        named = isinstance(self.algorithms, Mapping) and self.algorithms
+        if not named or not all(isinstance(m, Algorithm) for m in self.algorithms.values()):
+            accepted = "a method, or names of methods with the methods (at least one)"
+            raise InputError("algorithms", self.algorithms, accepted)
         for name, least in (("runs", 1), ("iterations", 1), ("points", 2)):
             value = getattr(self, name)
             if not _is_integer(value) or value < least:
@@ -89,7 +92,7 @@ class Simulation:
             )
         object.__setattr__(self, "metrics", check_metrics(self.metrics))
         shape = (self.problem.agents, self.problem.dim)
-        x0 = np.zeros(shape) if self.x0 is None else np.asarray(self.x0, np.float64)
+        x0 = _start(self.x0, shape)
         if x0.shape not in (shape, shape[1:]):
             raise InputError("x0", x0.shape, f"shape {shape} or {shape[1:]}")
         if not np.all(np.isfinite(x0)):
@@ -97,7 +100,8 @@ class Simulation:
         object.__setattr__(self, "x0", np.broadcast_to(x0, shape).copy())
         record_points(self.iterations, self.points, self.spacing)
         for algorithm in self.algorithms.values():
-            algorithm.check(self.network, self.start, self._largest(algorithm))
+            algorithm.check(self.network, self.start)
+            algorithm.table(self.network, self._sample)
 
     @property
     def start(self) -> Float[np.ndarray, "agents dim"]:
@@ -121,10 +125,16 @@ class Simulation:
         if self.block is not None:
             return min(self.block, self.runs)
         elements = self.problem.agents * self.problem.dim
-        if self.workers == 1:
+        if jax.default_backend() != "cpu":
             return min(self.runs, max(128, _GPU_BLOCK_ELEMENTS // elements))
         fair = -(-self.runs // self.workers)
         return min(self.runs, max(128, min(fair, _CPU_BLOCK_ELEMENTS // elements)))
+
+    @property
+    def labels(self) -> dict[str, np.ndarray]:
+        """The labels of every dimension of the curves."""
+        problem = self.problem
+        return coordinates(self.algorithms, self.record, self.runs, problem.agents, problem.dim)
 
     def conditions(self) -> dict[str, tuple[Condition, ...]]:
         """Each method's convergence conditions with their verdicts."""
@@ -152,6 +162,7 @@ class Simulation:
         total = self.runs * self.iterations
         lanes = self.block_lanes
         for name, algorithm in self.algorithms.items():
+            progress(name, 0, total)
             setting = engine.setting_for(
                 algorithm, self.problem, optimum, self.network, self.seed, dtype, self.metrics
             )
@@ -183,19 +194,26 @@ class Simulation:
 
     @property
     def _sample(self) -> Int64[np.ndarray, " iterations"]:
-        """All iterations up to 10⁵ and a thousand log-spaced ones beyond."""
-        head = np.arange(min(self.iterations, 100_000), dtype=np.int64)
+        """All iterations up to 10⁶ and a thousand log-spaced ones beyond."""
+        head = np.arange(min(self.iterations, 1_000_000), dtype=np.int64)
         tail = np.unique(np.geomspace(1, self.iterations, 1000).astype(np.int64) - 1)
         return np.union1d(head, tail)
-
-    def _largest(self, algorithm: Algorithm) -> Any:
-        """The largest of each tabulated coefficient over the run."""
-        table = algorithm.table(self.network, self._sample)
-        return jax.tree.map(lambda column: np.max(column, axis=0), table)
 
 
 def _report(progress: Progress, name: str, total: int, done: int) -> None:
     progress(name, done, total)
+
+
+def _start(x0: Any, shape: tuple[int, int]) -> np.ndarray:
+    if x0 is None:
+        return np.zeros(shape)
+    try:
+        given = np.asarray(x0)
+        if given.dtype.kind not in "fiu":
+            raise ValueError
+    except ValueError as error:
+        raise InputError("x0", x0, f"real numbers of shape {shape} or {shape[1:]}") from error
+    return given.astype(np.float64)
 
 
 def _processors() -> int:
@@ -215,6 +233,8 @@ class Result:
     traces: dict[str, Trace]
     optimum: Optimum
     conditions: dict[str, tuple[Condition, ...]]
+    simulation: Simulation
+    """What was asked for; with it the traces can be replayed."""
 
 
 def simulate(
@@ -236,16 +256,20 @@ def simulate(
 ) -> Result:
     """Simulate methods on one problem and network, all with the same random draws.
 
-    Run r is the same run in any batch and block size. `trace` names runs whose integers are kept
+    Run r draws the same random words in any batch and block size. For problems that are evaluated
+    element by element (such as quadratics with d ≤ 8) its integers, too, are the same to the last
+    bit; elsewhere floating point may round differently. `trace` names runs whose integers are kept
     (methods on the lattice only); `points` record points are spaced linearly or logarithmically;
     `precision` is that of gradients; `block` is the number of lanes computed at a time; `x0` is
-    [agents, dim], or [dim] for all agents, zero by default. Violated convergence conditions are
-    named in a `ConditionWarning`. Raises `InputError`.
+    [agents, dim], or [dim] for all agents, zero by default. `progress(method, done, total)` is told
+    lane-iterations, by one thread at a time, which may not be the caller's. Violated convergence
+    conditions are named in a `ConditionWarning`. Raises `InputError`, and `OptimumError` for a
+    problem whose reference optimum cannot be computed.
     """
     if isinstance(algorithms, Algorithm):
         algorithms = {type(algorithms).__name__: algorithms}
     simulation = Simulation(
-        dict(algorithms),
+        algorithms,
         problem,
         network,
         runs,
@@ -269,13 +293,11 @@ def simulate(
         pieces = [recording.trace for recording in recordings if recording.trace is not None]
         if pieces:
             traces[name] = Trace(*(np.concatenate(column) for column in zip(*pieces, strict=True)))
-    return Result(_dataset(simulation, held), traces, optimum, simulation.conditions())
+    return Result(_dataset(simulation, held), traces, optimum, simulation.conditions(), simulation)
 
 
 def _dataset(simulation: Simulation, held: dict[str, list[Recording]]) -> "xr.Dataset":
     import xarray as xr
-
-    from dpe_jax.layout import coordinates, dimensions
 
     def stack(pick: Callable[[Recording], np.ndarray]) -> np.ndarray:
         return np.stack(
@@ -290,7 +312,7 @@ def _dataset(simulation: Simulation, held: dict[str, list[Recording]]) -> "xr.Da
     variables["final_state"] = stack(lambda r: r.final)
     return xr.Dataset(
         {name: (dimensions(name), value) for name, value in variables.items()},
-        coordinates(simulation),
+        simulation.labels,
     )
 
 

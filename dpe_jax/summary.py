@@ -27,10 +27,15 @@ class Check(NamedTuple):
 
 
 def predicted_exponent(algorithm: Algorithm) -> float | None:
-    """b − a, with which the agents' error falls when γ ~ k^−a and λ̄ ~ k^−b (derived)."""
+    """How the agents' error falls when γ ~ k^−a and λ̄ ~ k^−b, for unlike agents (derived).
+
+    It is the slowest of three parts: k^−(b−a), the disagreement that unlike costs keep up;
+    k^−a/2, that of quantization; and k^−b/2, the noise of the mean state.
+    """
     if not isinstance(algorithm, EncryptedDSGD):
         return None
-    exponent = algorithm.stepsize.decay_exponent() - algorithm.gamma.decay_exponent()
+    a, b = algorithm.gamma.decay_exponent(), algorithm.stepsize.decay_exponent()
+    exponent = min(b - a, a / 2, b / 2)
     return exponent if np.isfinite(exponent) and exponent > 0 else None
 
 
@@ -135,7 +140,7 @@ def checks(asked: ChecksTable, summary: dict[str, Any]) -> list[Check]:
 
 
 def _same_minimum(name: str, method: dict[str, Any], fraction: float) -> Check:
-    title = f"{name}: reaches the minimum"
+    title = f"{name}: F(x̄) − F* falls"
     gap = method["final"].get("gap_mean_state")
     if gap is None:
         return Check(title, False, "gap_mean_state was not recorded")
@@ -149,7 +154,7 @@ def _same_minimum(name: str, method: dict[str, Any], fraction: float) -> Check:
 
 
 def _decay(name: str, method: dict[str, Any]) -> Check:
-    title, predicted = f"{name}: error falls like k^−(b−a)", method["predicted_exponent"]
+    title, predicted = f"{name}: error falls as predicted", method["predicted_exponent"]
     fitted = method["decay"]
     if fitted is None:
         return Check(title, False, "too few sound runs or record points to fit a decay")

@@ -173,7 +173,7 @@ class EncryptedTable(Table):
     stepsize: ScheduleTable
     delta: PositiveFloat = 2.0**-7
     multipliers: MultipliersTable = UniformTable()
-    means: list[NonNegativeFloat] | None = None
+    means: list[PositiveFloat] | None = None
     rounding: Literal["stochastic", "nearest"] = "stochastic"
 
     def build(self) -> Algorithm:

@@ -1,6 +1,6 @@
 """What the engine is timed against: NumPy, two ways of JAX with `jax.random`, and the floor.
 
-All but the floor simulate the same update (encrypted DSGD with random stepsizes, ALGORITHMS §2),
+All but the floor simulate the same update (encrypted DSGD with random stepsizes, `EncryptedDSGD`),
 
     x_i⁺ = x_i + γ^k Σ_j w_ij (Q(x_j) − Q(x_i)) − λ̄^k m_i ⊙ g_i,   g_i = A_i (x_i − b_i) + σ z_i,
 

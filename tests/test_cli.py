@@ -296,7 +296,7 @@ def test_checks_decide_the_exit_status_only_when_asked(tmp_path, capsys) -> None
         out = ["--out", str(tmp_path / "o"), "--overwrite", "--no-figures"]
         assert cli.main(["run", path, *out, "--check"]) == status
         shown = capsys.readouterr().out
-        assert ("FAIL m: reaches the minimum" in shown) == bool(status)
+        assert ("FAIL m: F(x̄) − F* falls" in shown) == bool(status)
         assert cli.main(["run", path, *out]) == 0
         assert "FAIL" not in capsys.readouterr().out
 

@@ -345,6 +345,7 @@ def test_summary_is_json():
         "name": "ring(6)",
         "agents": 6,
         "edges": 6,
+        "levels": [[0, 1, 1], [0, 5, 1], [1, 2, 1], [2, 3, 1], [3, 4, 1], [4, 5, 1]],
         "denominator": 3,
         "rounding": 0.0,
         "mu": pytest.approx(1 / 3),

@@ -273,3 +273,17 @@ def test_split_refusals():
     # One class nearly all of which goes to one agent: four agents stay empty at every redraw.
     with pytest.raises(InputError, match="without samples"):
         dirichlet_split(np.zeros(9), 5, 1e-6, seed=0)
+
+
+def test_quadratics_check_shapes_and_take_jax_arrays() -> None:
+    A, b = np.stack([np.eye(2)] * 3), np.zeros((3, 2))
+    for bad_A, bad_b in [(A[:1], b), (A[0], b), (A[:, :1], b), (A, b[:, :1]), (A, b[0])]:
+        # Past the checks of annotations that tests install: users do not have them.
+        made = object.__new__(Quadratic)
+        for name, value in {"A": bad_A, "b": bad_b, "noise": 0.0, "dtype": b.dtype}.items():
+            object.__setattr__(made, name, value)
+        with pytest.raises(InputError, match=r"^[Ab] = 'shape "):
+            made.__check_init__()
+    assert Quadratic(jnp.asarray(A), jnp.asarray(b)).solve().x.tolist() == [0.0, 0.0]
+    with pytest.raises(InputError, match=r"^noise"):
+        Quadratic(jnp.asarray(A), jnp.asarray(b), float("nan"))

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from common import ENCRYPTED, FULL, GAMMA, ITERATIONS, NETWORK, STEPSIZE, finals, run
 
+from dpe_jax import simulation as module
 from dpe_jax.algorithms import CentralizedSGD, ConventionalDSGD, EncryptedDSGD
 from dpe_jax.draws import Draws
 from dpe_jax.errors import InputError
 from dpe_jax.network import Network
 from dpe_jax.problems.base import Optimum, Problem
 from dpe_jax.problems.quadratic import Quadratic
-from dpe_jax.schedules import PowerLaw
+from dpe_jax.schedules import OptaxSchedule, PowerLaw
 from dpe_jax.simulation import ConditionWarning, Simulation
 
 # Lanes that fail
@@ -282,3 +283,79 @@ def test_an_attenuation_beyond_int64_is_refused() -> None:
     method = EncryptedDSGD(PowerLaw(1e30, 0.6), STEPSIZE)
     with pytest.raises(InputError, match=r"^gamma = 1e\+30: expected below"):
         Simulation({"method": method}, FULL, NETWORK, 1, 10)
+
+
+@pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning")
+def test_a_schedule_need_not_go_on_after_the_run() -> None:
+    ending = OptaxSchedule(lambda k: 0.5 * (1 - k / ITERATIONS))
+    result = run(EncryptedDSGD(GAMMA, ending), points=20)
+    assert np.all(result.curves.status.values == 0)
+
+
+def test_a_number_is_a_constant_schedule_and_a_function_an_optax_one() -> None:
+    method = EncryptedDSGD(gamma=0.5, stepsize=lambda k: 0.5 / (k + 1.0))
+    assert isinstance(method.gamma, PowerLaw)
+    assert isinstance(method.stepsize, OptaxSchedule)
+    assert ConventionalDSGD(0.25).stepsize.values(np.arange(3)).tolist() == [0.25] * 3
+
+
+def test_one_processor_still_has_small_blocks(monkeypatch) -> None:
+    monkeypatch.setattr(module, "_processors", lambda: 1)
+    large = Simulation({"method": ENCRYPTED}, FULL, NETWORK, 1_000_000, 9)
+    assert large.workers == 1
+    assert large.block_lanes * FULL.agents * FULL.dim <= 2**17
+
+
+def test_a_traced_run_that_fails_is_marked() -> None:
+    # Far too large a stepsize: every run leaves the range.
+    wild = EncryptedDSGD(GAMMA, PowerLaw(1e6, 0.1))
+    with pytest.warns(ConditionWarning):
+        result = module.simulate(
+            {"wild": wild, "tame": ENCRYPTED}, FULL, NETWORK, runs=4, iterations=50, trace=(1, 3)
+        )
+    traces = result.traces
+    assert np.all(traces["wild"].status != 0)
+    assert np.all(traces["tame"].status == 0)
+    states = traces["wild"].state.reshape(2, 51, -1)
+    dead = np.abs(states.astype(object)).max(axis=2) > 2**60
+    # Sound at first, beyond the range from some moment on.
+    assert not dead[:, 0].any()
+    assert dead[:, -1].all()
+    assert np.all(np.diff(dead.astype(int), axis=1) >= 0)
+
+
+def test_progress_is_told_by_one_thread_at_a_time() -> None:
+    inside, overlaps = [0], [0]
+
+    def slow(*_: object) -> None:
+        inside[0] += 1
+        overlaps[0] += inside[0] > 1
+        sum(range(20_000))
+        inside[0] -= 1
+
+    run(runs=160, block=16, points=20, progress=slow)
+    assert overlaps == [0]
+
+
+def test_an_attenuation_that_overflows_late_is_refused_when_it_comes() -> None:
+    def spike(k):
+        return 1e-9 + jnp.where(k == 1_500_001, 1e4, 0.0)
+
+    method = EncryptedDSGD(OptaxSchedule(spike), STEPSIZE)
+    rows = np.array([1_500_000, 1_500_001])
+    with pytest.raises(InputError, match=r"^gamma = 10000.0.*: expected below"):
+        method.table(NETWORK, rows)
+    method.table(NETWORK, rows[:1])
+
+
+@pytest.mark.parametrize("delta", [1e-300, 1e300, 0.0, -1.0, float("nan"), "a"])
+def test_a_delta_out_of_reach_is_refused(delta) -> None:
+    made = unchecked(EncryptedDSGD, gamma=GAMMA, stepsize=STEPSIZE, delta=delta)
+    with pytest.raises(InputError, match=r"^delta = "):
+        made.__check_init__()
+
+
+def test_means_may_be_an_array_and_must_be_positive() -> None:
+    assert EncryptedDSGD(GAMMA, STEPSIZE, means=np.array([1, 2.5])).means == (1.0, 2.5)
+    with pytest.raises(InputError, match=r"^means = "):
+        EncryptedDSGD(GAMMA, STEPSIZE, means=(1.0, 0.0))

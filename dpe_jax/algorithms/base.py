@@ -4,14 +4,12 @@ import abc
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int8, Int64, PyTree
 
 from dpe_jax.conditions import Condition
 from dpe_jax.draws import Draws
 from dpe_jax.exchange import Exchange
-from dpe_jax.lattice import NON_FINITE, OK
 from dpe_jax.network import Network
 from dpe_jax.problems.base import Problem
 
@@ -48,7 +46,8 @@ class Algorithm(eqx.Module):
     def table(self, network: Network, iterations: Int64[np.ndarray, " iterations"]) -> Row:
         """Coefficients of the given iterations, tabulated on the host in float64.
 
-        A pytree of arrays [iterations]; `step` receives one row of each.
+        A pytree of arrays [iterations]; `step` receives one row of each. Raises InputError for
+        coefficients with which a step could not be computed exactly.
         """
 
     @abc.abstractmethod
@@ -56,8 +55,8 @@ class Algorithm(eqx.Module):
         """The sufficient conditions of the method's convergence, each with its verdict."""
 
     @abc.abstractmethod
-    def check(self, network: Network, x0: Float[np.ndarray, "agents dim"], largest: Row) -> None:
-        """Refuse settings that cannot run. `largest` is the largest of each coefficient."""
+    def check(self, network: Network, x0: Float[np.ndarray, "agents dim"]) -> None:
+        """Refuse settings that cannot run."""
 
     @abc.abstractmethod
     def init(self, x0: Float[Array, "agents dim"], draws: Draws) -> State:
@@ -84,8 +83,3 @@ class Algorithm(eqx.Module):
     @abc.abstractmethod
     def describe(self) -> dict[str, Any]:
         """The method and its hyper-parameters, for the manifest."""
-
-
-def float_status(x: Float[Array, "agents dim lanes"]) -> Int8[Array, " lanes"]:
-    """Status of lanes whose state is floating point: a NaN or an infinity stays, and is seen."""
-    return jnp.where(jnp.all(jnp.isfinite(x), axis=(0, 1)), OK, NON_FINITE).astype(jnp.int8)

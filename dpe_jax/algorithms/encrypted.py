@@ -15,13 +15,20 @@ from dpe_jax.errors import InputError
 from dpe_jax.exchange import Exchange
 from dpe_jax.network import Network
 from dpe_jax.problems.base import Problem
-from dpe_jax.schedules import Schedule
+from dpe_jax.schedules import Schedule, as_schedule
 from dpe_jax.stepsizes import Multipliers, Uniform
 
 _NEAREST = np.uint32(2**31)
 
+_DELTAS = 2.0**-64, 2.0**64
+"""Between them 2³²/δ and δ² stay far inside float32."""
 
-class Lattice(eqx.Module):
+
+def _numbers(values: Any) -> tuple[float, ...] | None:
+    return None if values is None else tuple(float(value) for value in values)
+
+
+class LatticeState(eqx.Module):
     """State of a method on the lattice: P = 2Y + b, x = Y·δ/2³², level q = ⌊Y/2³²⌋ + b."""
 
     packed: Int64[Array, "agents dim lanes"]
@@ -52,11 +59,11 @@ class EncryptedDSGD(Algorithm):
     device given U.
     """
 
-    gamma: Schedule
-    """Attenuation γ^k."""
+    gamma: Schedule = eqx.field(converter=as_schedule)
+    """Attenuation γ^k: a schedule, a number or a function of k."""
 
-    stepsize: Schedule
-    """Mean stepsize λ̄^k."""
+    stepsize: Schedule = eqx.field(converter=as_schedule)
+    """Mean stepsize λ̄^k, likewise."""
 
     delta: float = 2.0**-7
     """Quantization step δ, in units of x."""
@@ -64,22 +71,27 @@ class EncryptedDSGD(Algorithm):
     multipliers: Multipliers = Uniform()
     """Distribution of m."""
 
-    means: tuple[float, ...] | None = None
+    means: tuple[float, ...] | None = eqx.field(converter=_numbers, default=None)
     """Per-agent factor on λ̄^k; None is one for every agent."""
 
     rounding: Literal["stochastic", "nearest"] = "stochastic"
 
     def __check_init__(self) -> None:
-        if not (np.isfinite(self.delta) and self.delta > 0):
-            raise InputError("delta", self.delta, "a positive finite number")
+        if not isinstance(self.delta, float | int) or not _DELTAS[0] <= self.delta <= _DELTAS[1]:
+            raise InputError("delta", self.delta, "a number from 2⁻⁶⁴ to 2⁶⁴")
+        if not isinstance(self.multipliers, Multipliers):
+            accepted = "Uniform, LogNormal, Gamma, TwoPoint, Normal or NoMultipliers"
+            raise InputError("multipliers", self.multipliers, accepted)
         if self.rounding not in ("stochastic", "nearest"):
             raise InputError("rounding", self.rounding, "'stochastic' or 'nearest'")
-        if self.means is not None and not all(np.isfinite(m) and m >= 0 for m in self.means):
-            raise InputError("means", self.means, "non-negative finite numbers, one for each agent")
+        if self.means is not None and not all(np.isfinite(m) and m > 0 for m in self.means):
+            raise InputError("means", self.means, "positive finite numbers, one for each agent")
 
     def table(self, network: Network, iterations: Int64[np.ndarray, " n"]) -> Coefficients:
-        """Γ^k and λ̄^k·2³²/δ."""
+        """Γ^k and λ̄^k·2³²/δ; refuses a γ^k for which an exchange could overflow int64."""
         gamma = self.gamma.values(iterations)
+        row_sum = float(np.max(-np.diag(network.weights)))
+        lattice.check_headroom(float(np.max(gamma, initial=0.0)), row_sum)
         scale = self.stepsize.values(iterations) * (2.0**lattice.FRACTION_BITS / self.delta)
         return Coefficients(lattice.gain(gamma, network.denominator), scale)
 
@@ -94,32 +106,37 @@ class EncryptedDSGD(Algorithm):
 
     def conditions(self, network: Network) -> tuple[Condition, ...]:
         """The sufficient conditions of almost sure convergence (reconstructed)."""
-        means = np.asarray(self.means or (1.0,) * network.agents, np.float64)
+        equal = (1.0,) * network.agents
+        means = np.asarray(equal if self.means is None else self.means, np.float64)
         return convergence_conditions(
             self.gamma, self.stepsize, self.multipliers, means, self.rounding
         )
 
-    def check(
-        self, network: Network, x0: Float[np.ndarray, "agents dim"], largest: Coefficients
-    ) -> None:
-        """Refuse a γ that could overflow int64, a start out of range, and means of wrong length."""
+    def check(self, network: Network, x0: Float[np.ndarray, "agents dim"]) -> None:
+        """Refuse a start out of range, and multipliers or means that do not fit."""
+        if np.ndim(self.multipliers.variance) > 0:
+            accepted = "one distribution for all runs (numbers, no arrays)"
+            raise InputError("multipliers", self.multipliers.describe(), accepted)
         if self.means is not None and len(self.means) != network.agents:
             raise InputError("means", self.means, f"{network.agents} numbers, one for each agent")
         reach = lattice.STATE_LIMIT * self.delta / 2.0**lattice.FRACTION_BITS
         if not np.all(np.abs(x0) <= reach):
             raise InputError("x0", x0, f"finite numbers of magnitude at most {reach:.6g} = 2²⁸ δ")
-        gamma_max = float(np.max(largest.gain)) * network.denominator / 2.0**lattice.FRACTION_BITS
-        lattice.check_headroom(gamma_max, float(np.max(-np.diag(network.weights))))
 
-    def init(self, x0: Float[Array, "agents dim"], draws: Draws) -> Lattice:
+    def init(self, x0: Float[Array, "agents dim"], draws: Draws) -> LatticeState:
         """Y_0 = round(x_0·2³²/δ), rounded to its first level with the word of time 0."""
         Y = lattice.from_float(x0, self.delta)[..., None]
         Y = jnp.broadcast_to(Y, (*x0.shape, draws.run.shape[0]))
-        return Lattice(lattice.pack(Y, lattice.rounding_bit(Y, self._rounding_word(draws))))
+        return LatticeState(lattice.pack(Y, lattice.rounding_bit(Y, self._rounding_word(draws))))
 
     def step(
-        self, state: Lattice, problem: Problem, exchange: Exchange, draws: Draws, row: Coefficients
-    ) -> tuple[Lattice, Step]:
+        self,
+        state: LatticeState,
+        problem: Problem,
+        exchange: Exchange,
+        draws: Draws,
+        row: Coefficients,
+    ) -> tuple[LatticeState, Step]:
         """One exchange and one private increment."""
         Y, q = lattice.unpack(state.packed)
         x = lattice.to_float(Y, self.delta, problem.dtype)
@@ -131,17 +148,17 @@ class EncryptedDSGD(Algorithm):
         packed = lattice.advance(state.packed, following, word, U_float)
         error = lattice.quantization_error(Y, q, self.delta)
         xi = exchange.values(error)
-        return Lattice(packed), Step(self.position(state), q, xi, U)
+        return LatticeState(packed), Step(self.position(state), q, xi, U)
 
-    def position(self, state: Lattice) -> Float[Array, "agents dim lanes"]:
+    def position(self, state: LatticeState) -> Float[Array, "agents dim lanes"]:
         """x = Y·δ/2³²."""
         return lattice.to_float(lattice.unpack(state.packed)[0], self.delta, jnp.dtype("float64"))
 
-    def integer_state(self, state: Lattice) -> Int64[Array, "agents dim lanes"]:
+    def integer_state(self, state: LatticeState) -> Int64[Array, "agents dim lanes"]:
         """Y."""
         return lattice.unpack(state.packed)[0]
 
-    def status(self, state: Lattice) -> Int8[Array, " lanes"]:
+    def status(self, state: LatticeState) -> Int8[Array, " lanes"]:
         """Read off the words that failed elements keep."""
         return lattice.lane_status(state.packed)
 

@@ -75,3 +75,9 @@ def cast(tree: Any, dtype: jnp.dtype) -> Any:
         return value
 
     return jax.tree.map(leaf, tree)
+
+
+def host_array(value: Any) -> np.ndarray:
+    """An array of a problem's field on the host; whole numbers become float64."""
+    array = np.asarray(value)
+    return array if np.issubdtype(array.dtype, np.floating) else array.astype(np.float64)

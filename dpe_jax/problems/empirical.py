@@ -69,11 +69,11 @@ class EmpiricalRisk(Problem):
         """
         if dim < 1:
             raise InputError("dim", dim, "a positive integer")
-        if batch is not None and batch < 1:
+        if batch is not None and (type(batch) is not int or batch < 1):
             raise InputError("batch", batch, "a positive integer, or None for exact gradients")
         if weighting not in ("samples", "agents"):
             raise InputError("weighting", weighting, "'samples' or 'agents'")
-        if not (np.isfinite(penalty) and penalty >= 0):
+        if not 0 <= penalty <= 1e30:
             raise InputError("penalty", penalty, "a non-negative finite number")
         pooled, sizes = _pool(data)
         self.loss = loss

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from dpe_jax import lanes
 from dpe_jax.draws import Draws
 from dpe_jax.errors import InputError
-from dpe_jax.problems.base import Optimum, Problem, cast
+from dpe_jax.problems.base import Optimum, Problem, cast, host_array
 
 _LARGEST = 1e30
 """Entries beyond it could overflow in products on the way to the optimum."""
@@ -23,21 +23,30 @@ class Quadratic(Problem):
     sum positive definite.
     """
 
-    A: Float[np.ndarray, "agents dim dim"] | Float[Array, "agents dim dim"]
-    b: Float[np.ndarray, "agents dim"] | Float[Array, "agents dim"]
+    A: Float[np.ndarray, "agents dim dim"] | Float[Array, "agents dim dim"] = eqx.field(
+        converter=host_array
+    )
+    b: Float[np.ndarray, "agents dim"] | Float[Array, "agents dim"] = eqx.field(
+        converter=host_array
+    )
     noise: float = 0.0
+    """σ, in units of the gradient."""
     dtype: jnp.dtype = eqx.field(static=True, kw_only=True, default=jnp.dtype("float64"))
 
     def __check_init__(self) -> None:
-        A, b = self.A, self.b
-        if not isinstance(A, np.ndarray) or not isinstance(b, np.ndarray):
-            return
+        A, b = np.asarray(self.A), np.asarray(self.b)
+        if self.dtype != np.float64:
+            return  # a copy of what was checked
+        if A.ndim != 3 or not A.size or A.shape[1] != A.shape[2]:
+            raise InputError("A", f"shape {A.shape}", "shape [agents, dim, dim]")
+        if b.shape != A.shape[:2]:
+            raise InputError("b", f"shape {b.shape}", f"shape {A.shape[:2]}, as A has")
         if not np.all(np.abs(A) <= _LARGEST):
             raise InputError("A", A, f"matrices [agents, dim, dim] of entries up to {_LARGEST:g}")
         if not np.all(np.abs(b) <= _LARGEST):
             raise InputError("b", b, f"vectors [agents, dim] of entries up to {_LARGEST:g}")
-        if not (np.isfinite(self.noise) and self.noise >= 0):
-            raise InputError("noise", self.noise, "a non-negative finite number")
+        if not 0 <= self.noise <= _LARGEST:
+            raise InputError("noise", self.noise, f"a number from 0 to {_LARGEST:g}")
         if not np.allclose(A, np.swapaxes(A, 1, 2), rtol=0, atol=1e-12 * np.max(np.abs(A))):
             raise InputError("A", A, "symmetric matrices")
         lowest = np.linalg.eigvalsh(A.astype(np.float64)).min()

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from dpe_jax import lanes
 from dpe_jax.draws import Draws
 from dpe_jax.errors import InputError
-from dpe_jax.problems.base import Optimum, Problem, cast
+from dpe_jax.problems.base import Optimum, Problem, cast, host_array
 
 
 class SensorEstimation(Problem):
@@ -21,24 +21,28 @@ class SensorEstimation(Problem):
     definite. `noise` is s, in units of z.
     """
 
-    M: Float[np.ndarray, "agents rows dim"] | Float[Array, "agents rows dim"]
-    z: Float[np.ndarray, "agents rows"] | Float[Array, "agents rows"]
-    omega: Float[np.ndarray, " agents"] | Float[Array, " agents"]
+    M: Float[np.ndarray, "agents rows dim"] | Float[Array, "agents rows dim"] = eqx.field(
+        converter=host_array
+    )
+    z: Float[np.ndarray, "agents rows"] | Float[Array, "agents rows"] = eqx.field(
+        converter=host_array
+    )
+    omega: Float[np.ndarray, " agents"] | Float[Array, " agents"] = eqx.field(converter=host_array)
     noise: float = 0.0
     dtype: jnp.dtype = eqx.field(static=True, kw_only=True, default=jnp.dtype("float64"))
 
     def __check_init__(self) -> None:
-        M, z, omega = self.M, self.z, self.omega
-        if not all(isinstance(array, np.ndarray) for array in (M, z, omega)):
-            return
+        M, z, omega = np.asarray(self.M), np.asarray(self.z), np.asarray(self.omega)
+        if self.dtype != np.float64:
+            return  # a copy of what was checked
         if M.ndim != 3 or 0 in M.shape or not np.all(np.isfinite(M)):
             raise InputError("M", M, "finite matrices [agents, rows, dim]")
         if z.shape != M.shape[:2] or not np.all(np.isfinite(z)):
             raise InputError("z", z, f"finite mean measurements {list(M.shape[:2])}")
         if omega.shape != M.shape[:1] or not (np.all(np.isfinite(omega)) and np.all(omega >= 0)):
             raise InputError("omega", omega, f"{M.shape[0]} non-negative finite numbers")
-        if not (np.isfinite(self.noise) and self.noise >= 0):
-            raise InputError("noise", self.noise, "a non-negative finite number")
+        if not 0 <= self.noise <= 1e30:
+            raise InputError("noise", self.noise, "a number from 0 to 1e30")
         eigenvalues = np.linalg.eigvalsh(self._mean_curvature())
         if not eigenvalues[0] > 1e-12 * eigenvalues[-1]:
             raise InputError(
