@@ -388,3 +388,30 @@ def test_a_million_runs_fit_into_two_gigabytes(tmp_path) -> None:
     report = the_object(done.stdout)
     assert report["methods"]["m"]["final"]["gap_mean_state"]["sound"] == 1_000_000
     assert report["methods"]["m"]["decay"]["runs"] == 4096
+
+
+def test_reproduce_replaces_only_a_result_of_the_same_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = ["reproduce", "--only", "five-agents", "--runs", "16", "--out", str(tmp_path / "r")]
+    for iterations, extra, status in [
+        ("20", [], 1),
+        ("20", [], 1),
+        ("21", [], 2),
+        ("21", ["--overwrite"], 1),
+    ]:
+        assert cli.main([*short, "--iterations", iterations, *extra]) == status
+    assert "add --overwrite" in capsys.readouterr().err
+
+
+def test_a_terminated_run_leaves_nothing_behind(tmp_path: Path) -> None:
+    arguments = ["run", "five-agents", "--runs", "200000", "--out", str(tmp_path / "r")]
+    command = [sys.executable, "-m", "dpe_jax.cli", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        while process.poll() is None and not any(tmp_path.iterdir()):
+            pass
+        process.terminate()
+        _, told = process.communicate()
+    assert process.returncode == cli.INTERRUPTED
+    assert b"interrupted" in told
+    assert list(tmp_path.iterdir()) == []

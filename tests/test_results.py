@@ -368,3 +368,35 @@ def test_json_files_are_strict_and_whole(tmp_path: Path) -> None:
     }
     assert jsonable(value) == read
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_chunk_that_was_changed_in_place_is_noticed(tmp_path: Path) -> None:
+    out = tmp_path / "result"
+    experiment.run(config({"runs": 3, "iterations": 2}), out)
+    load(str(out))
+    chunk = max(
+        (out / "curves.zarr" / "final_state").rglob("*.*.*"), key=lambda f: f.stat().st_size
+    )
+    chunk.write_bytes(bytes(chunk.stat().st_size))
+    with pytest.raises(InputError, match=r"curves\.zarr is not as it was written"):
+        load(out)
+
+
+def test_the_root_and_folders_with_files_of_others_are_never_replaced(tmp_path: Path) -> None:
+    small = config({"runs": 3, "iterations": 2})
+    with pytest.raises(InputError, match="not the root"):
+        experiment.run(small, Path("/"))
+    out = tmp_path / "result"
+    experiment.run(small, out)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"notes\.txt would be lost"):
+        experiment.run(small, out, overwrite=True)
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    from dpe_jax.results import read_config, resolved_toml
+
+    path = tmp_path / "marked.toml"
+    path.write_text(resolved_toml(config({"runs": 3})), encoding="utf-8-sig")
+    assert read_config(path).runs == 3
