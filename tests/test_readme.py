@@ -67,22 +67,24 @@ def test_the_sentences_of_what_it_shows() -> None:
 
 
 def test_the_table_of_speed() -> None:
-    bench = stored("bench/engine.json")
-    cells = [
-        [cell.strip() for cell in line.strip("|").split("|")][1:]
-        for line in README.split("| program | ns |")[1].splitlines()[2:8]
-    ]
-    ratios = bench["ratios"]
-    assert cells == [
-        [f"{bench['engine_ns']:.2f}", ""],
-        [f"{bench['engine_metrics_ns']:.2f}", ""],
-        [f"{bench['floor_ns']:.2f}", f"{1 / ratios['engine_over_floor']:.2f}"],
-        [f"{bench['numpy_ns']:.1f}", f"{ratios['numpy_over_engine']:.1f}"],
-        [f"{bench['vmap_ns']:.1f}", f"{ratios['vmap_over_engine']:.1f}"],
-        [f"{bench['batched_ns']:.1f}", f"{ratios['batched_over_engine']:.1f}"],
-    ]
-    memory = stored("bench/memory.json")
+    benches = [stored("bench/engine.json"), stored("bench/engine-jax-0.12.json")]
+    head, *lines = README.split("| program |")[1].splitlines()[:7]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")][1:] for line in lines[1:]]
+    expected = []
+    for name in ("engine", "engine_metrics", "numpy", "vmap", "batched"):
+        row = []
+        for bench in benches:
+            ns, ratio = bench[f"{name}_ns"], bench["ratios"].get(f"{name}_over_engine")
+            row += [f"{ns:.1f}" if ns >= 10 else f"{ns:.2f}", f"{ratio:.1f}" if ratio else ""]
+        expected.append(row)
+    assert cells == expected
     text = " ".join(README.split())
+    floors = " and ".join(f"{bench['floor_ns']:.2f}" for bench in benches)
+    times = " and ".join(f"{bench['ratios']['engine_over_floor']:.2f}" for bench in benches)
+    assert f"take {floors} ns: the engine is at {times} times this floor" in text
+    for bench in benches:
+        assert f"jax {bench['versions']['jax']}" in head
+    memory = stored("bench/memory.json")
     assert f"take {memory['seconds']:.0f} s and {memory['peak_bytes'] / 1e9:.2f} GB" in text
     assert memory["runs"] == 1_000_000
     assert memory["peak_bytes"] < 2e9
