@@ -79,7 +79,11 @@ class Trace(NamedTuple):
     state: Int64[np.ndarray, "lanes moments agents dim"]
     """Y_0 … Y_K."""
     increment: Int64[np.ndarray, "lanes iterations agents dim"]
-    """U_0 … U_{K−1}."""
+    """U_0 … U_{K−1}, what the update subtracted: Y_k + Γ^k v_k − Y_{k+1} in the program's integers.
+
+    U is not taken from the program's floating point. XLA may evaluate that a second time for the
+    trace, and round it otherwise than for the update; integers it cannot round.
+    """
     status: Int8[np.ndarray, " lanes"]
     """Of the whole run; a lane that failed keeps words beyond the range from then on."""
 
@@ -132,14 +136,13 @@ def _advance(
     ) -> tuple[State, _Buffers | None]:
         state, buffers = carry
         k = start + i
+        before = algorithm.integer_state(state)
         state, step = algorithm.step(state, problem, exchange, setting.draws(run, k + 1), row_at(k))
         if buffers is not None:
-            increment = step.increment[..., traced]
-            integers = algorithm.integer_state(state)
-            assert integers is not None  # the caller gives buffers to lattice methods only
-            states, increments = buffers
-            states = states.at[k - origin].set(integers[..., traced])
-            buffers = states, increments.at[k - origin].set(increment)
+            assert before is not None  # the caller gives buffers to lattice methods only
+            states, mixings = buffers
+            states = states.at[k - origin].set(before[..., traced])
+            buffers = states, mixings.at[k - origin].set(step.mixing[..., traced])
         return state, buffers
 
     def segment(carry: tuple[State, _Buffers | None], item: tuple[Array, Array, Array]):
@@ -240,7 +243,6 @@ def run_block(
     if integers is not None:
         shape = (rows, problem.agents, problem.dim, len(traced))
         buffers = jnp.zeros(shape, jnp.int64), jnp.zeros(shape, jnp.int64)
-        pieces.states.append(np.asarray(integers[None, ..., np.array(traced)]))
     fixed = setting, padded, jnp.asarray(traced, jnp.int32)
 
     recorded: list[tuple[Chunk, tuple[dict[str, Array], Array]]] = []
@@ -264,7 +266,9 @@ def run_block(
     final = np.where(status[-1] == OK, final, np.nan)
     recorded_trace = None
     if integers is not None:
-        recorded_trace = pieces.trace(run[np.array(traced)], status[-1][np.array(traced)])
+        last = _finish(setting, state)[1]
+        lane = np.array(traced)
+        recorded_trace = pieces.trace(run[lane], status[-1][lane], np.asarray(last)[..., lane])
     return Recording(run, curves, status[-1], failed_at, final, recorded_trace)
 
 
@@ -285,15 +289,21 @@ class _TracePieces:
 
     def __init__(self) -> None:
         self.states: list[np.ndarray] = []
-        self.increments: list[np.ndarray] = []
+        self.mixings: list[np.ndarray] = []
 
     def add(self, buffers: _Buffers, count: int) -> None:
         self.states.append(np.asarray(buffers[0][:count]))
-        self.increments.append(np.asarray(buffers[1][:count]))
+        self.mixings.append(np.asarray(buffers[1][:count]))
 
-    def trace(self, run: UInt32[np.ndarray, " lanes"], status: Int8[np.ndarray, " lanes"]) -> Trace:
-        state = np.moveaxis(np.concatenate(self.states), -1, 0)
-        return Trace(run, state, np.moveaxis(np.concatenate(self.increments), -1, 0), status)
+    def trace(
+        self,
+        run: UInt32[np.ndarray, " lanes"],
+        status: Int8[np.ndarray, " lanes"],
+        last: Int64[np.ndarray, "agents dim lanes"],
+    ) -> Trace:
+        state = np.concatenate([*self.states, last[None]])
+        increment = state[:-1] + np.concatenate(self.mixings) - state[1:]
+        return Trace(run, np.moveaxis(state, -1, 0), np.moveaxis(increment, -1, 0), status)
 
 
 def _gather(

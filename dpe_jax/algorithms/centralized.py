@@ -43,4 +43,5 @@ class CentralizedSGD(FloatMethod):
         x = state.x
         g = problem.gradient(x.astype(problem.dtype), draws).astype(jnp.float64)
         increment = jnp.broadcast_to(jnp.asarray(row.stepsize) * lanes.mean(g, 0), x.shape)
-        return FloatState(x - increment), Step(x, x, jnp.zeros_like(x), increment)
+        zero = jnp.zeros_like(x)
+        return FloatState(x - increment), Step(x, x, zero, zero, increment)

@@ -45,5 +45,6 @@ class ConventionalDSGD(FloatMethod):
         x = state.x
         g = problem.gradient(x.astype(problem.dtype), draws)
         increment = jnp.asarray(row.stepsize) * g.astype(jnp.float64)
-        mixed = x + exchange.values(x)
-        return FloatState(mixed - increment), Step(x, x, jnp.zeros_like(x), increment)
+        mixing = exchange.values(x)
+        following = x + mixing - increment
+        return FloatState(following), Step(x, x, jnp.zeros_like(x), mixing, increment)

@@ -143,12 +143,13 @@ class EncryptedDSGD(Algorithm):
         U_float = self._increment(problem.gradient(x, draws), draws, row)
         U = jnp.rint(U_float).astype(jnp.int64)
         v = exchange.levels(q)
-        following = Y + row.gain * v - U
+        mixing = jnp.asarray(row.gain) * v
+        following = Y + mixing - U
         word = self._rounding_word(draws)
         packed = lattice.advance(state.packed, following, word, U_float)
         error = lattice.quantization_error(Y, q, self.delta)
         xi = exchange.values(error)
-        return LatticeState(packed), Step(self.position(state), q, xi, U)
+        return LatticeState(packed), Step(self.position(state), q, xi, mixing, U)
 
     def position(self, state: LatticeState) -> Float[Array, "agents dim lanes"]:
         """x = Y·δ/2³²."""
