@@ -26,7 +26,7 @@ from scipy import special
 
 import dpe_jax
 from dpe_jax import engine
-from dpe_jax.algorithms import EncryptedDSGD
+from dpe_jax.algorithms import CentralizedSGD, ConventionalDSGD, EncryptedDSGD
 from dpe_jax.engine import Trace
 from dpe_jax.network import Network
 from dpe_jax.problems.quadratic import Quadratic
@@ -125,7 +125,7 @@ def test_precision_matters_to_the_bits_and_hardly_to_the_state() -> None:
 
 DIGEST = """
 import hashlib
-from dpe_jax.algorithms import EncryptedDSGD
+from dpe_jax.algorithms import CentralizedSGD, ConventionalDSGD, EncryptedDSGD
 from dpe_jax.network import Network
 from dpe_jax.problems.quadratic import Quadratic
 from dpe_jax.schedules import PowerLaw
@@ -316,3 +316,10 @@ def test_the_sum_of_the_states_is_conserved_exactly(rounding) -> None:
                 assert sum(row[coordinate] for row in Y[k + 1]) == total
     # The exchange did move the single states.
     assert np.any(np.diff(trace.state, axis=1) != -trace.increment)
+
+
+@pytest.mark.parametrize("method", [ConventionalDSGD(STEPSIZE), CentralizedSGD(STEPSIZE)], ids=repr)
+def test_floating_point_methods_have_the_same_bits_in_any_block(method) -> None:
+    whole = finals(run(method, runs=300))
+    for runs, block in [(300, 33), (7, 7), (1, 1)]:
+        assert np.array_equal(finals(run(method, runs=runs, block=block)), whole[..., :runs])

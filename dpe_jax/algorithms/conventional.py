@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from dpe_jax.algorithms.base import Step
-from dpe_jax.algorithms.floating import FloatMethod, FloatState, StepsizeRow
+from dpe_jax.algorithms.floating import FloatMethod, OwnStates, StepsizeRow
 from dpe_jax.draws import Draws
 from dpe_jax.errors import InputError
 from dpe_jax.exchange import Exchange
@@ -29,22 +29,22 @@ class ConventionalDSGD(FloatMethod):
             accepted = "row sums Σ_j w_ij of at most 1, so that A = I + W is doubly stochastic"
             raise InputError("network.weights", row_sum, accepted)
 
-    def init(self, x0: Float[Array, "agents dim"], draws: Draws) -> FloatState:
+    def init(self, x0: Float[Array, "agents dim"], draws: Draws) -> OwnStates:
         """Every run starts at x_0."""
-        return FloatState(jnp.broadcast_to(x0[..., None], (*x0.shape, draws.run.shape[0])))
+        return OwnStates(jnp.broadcast_to(x0[..., None], (*x0.shape, draws.run.shape[0])))
 
     def step(
         self,
-        state: FloatState,
+        state: OwnStates,
         problem: Problem,
         exchange: Exchange,
         draws: Draws,
         row: StepsizeRow,
-    ) -> tuple[FloatState, Step]:
+    ) -> tuple[OwnStates, Step]:
         """Mix, then subtract the local stochastic gradient."""
         x = state.x
         g = problem.gradient(x.astype(problem.dtype), draws)
         increment = jnp.asarray(row.stepsize) * g.astype(jnp.float64)
         mixing = exchange.values(x)
         following = x + mixing - increment
-        return FloatState(following), Step(x, x, jnp.zeros_like(x), mixing, increment)
+        return OwnStates(following), Step(x, x, jnp.zeros_like(x), mixing, increment)

@@ -12,10 +12,26 @@ from dpe_jax.network import Network
 from dpe_jax.schedules import Schedule, as_schedule
 
 
-class FloatState(eqx.Module):
-    """State of a method without quantization: x in float64."""
+class OwnStates(eqx.Module):
+    """Each agent has its own x, in float64."""
 
     x: Float[Array, "agents dim lanes"]
+
+
+class SharedState(eqx.Module):
+    """All agents have the one x, in float64, which is held and updated once."""
+
+    shared: Float[Array, "dim lanes"]
+    agents: int = eqx.field(static=True)
+
+    @property
+    def x(self) -> Float[Array, "agents dim lanes"]:
+        """The one x, for each agent."""
+        return jnp.broadcast_to(self.shared, (self.agents, *self.shared.shape))
+
+
+FloatState = OwnStates | SharedState
+"""State of a method without quantization."""
 
 
 class StepsizeRow(eqx.Module):
