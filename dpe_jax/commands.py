@@ -14,8 +14,9 @@ from rich.text import Text
 
 from dpe_jax import article, experiment
 from dpe_jax.errors import InputError
+from dpe_jax.folder import jsonable, write_json
 from dpe_jax.progress import Bars
-from dpe_jax.results import holds, jsonable, load, write_json
+from dpe_jax.results import holds, load
 from dpe_jax.summary import Check
 
 _COLUMNS = (

@@ -13,19 +13,17 @@ from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.config import Config, parse
 from dpe_jax.engine import Trace
 from dpe_jax.errors import InputError
+from dpe_jax.folder import contents, replacing, write_json
 from dpe_jax.problems import Optimum
 from dpe_jax.results import (
     CurveStore,
     Stored,
     config_hash,
-    contents,
     load,
     manifest,
     open_curves,
     read_config,
-    replacing,
     resolved_toml,
-    write_json,
     write_trace,
 )
 from dpe_jax.simulation import Progress, Simulation

@@ -1,15 +1,11 @@
-"""A result on disk: written whole or not at all, and read back labelled."""
+"""What a result folder holds: curves, traces and the manifest, written and read back."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import platform
-import shutil
 import time
-import uuid
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +16,7 @@ from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.config import Config, parse
 from dpe_jax.engine import Recording, Trace
 from dpe_jax.errors import InputError
+from dpe_jax.folder import CONFIG, CURVES, MANIFEST, SUMMARY, TRACE, contents, read_json
 from dpe_jax.lattice import FRACTION_BITS, STATUS_NAMES
 from dpe_jax.layout import dimensions
 from dpe_jax.observe import LABELS
@@ -29,9 +26,6 @@ from dpe_jax.simulation import Simulation
 if TYPE_CHECKING:
     import xarray as xr
 
-_MANIFEST, _SUMMARY, _CONFIG = "manifest.json", "summary.json", "config.toml"
-_CURVES, _TRACE = "curves.zarr", "trace.zarr"
-_OWN = {_MANIFEST, _SUMMARY, _CONFIG, _CURVES, _TRACE, "figures"}
 
 _PACKAGES = (
     *("dpe-jax", "jax", "jaxlib", "numpy", "equinox"),
@@ -67,79 +61,6 @@ def read_config(path: Path) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError("CONFIG", str(path), f"valid TOML ({error})") from error
     return parse(tables)
-
-
-@contextlib.contextmanager
-def replacing(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A scratch folder beside `out` that becomes `out` on success and vanishes on failure.
-
-    An existing `out` is only replaced, and only at the very end, if it is empty, or if it holds a
-    result (a manifest.json) and `overwrite` is set. A disk that is full or not writable is an
-    InputError, and leaves what was there.
-    """
-    given, out = out, out.resolve()
-    if not out.name:
-        raise InputError("--out", str(given), "a folder of its own, not the root")
-    unique = uuid.uuid4().hex[:8]
-    scratch, retired = (
-        out.with_name(f".{out.name}.{word}-{unique}") for word in ("partial", "old")
-    )
-    try:
-        _check_replaceable(given, overwrite)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scratch.mkdir()
-        yield scratch
-        if not out.exists():
-            scratch.rename(out)
-            return
-        _check_replaceable(given, overwrite)
-        out.rename(retired)
-        try:
-            scratch.rename(out)
-        except BaseException:
-            retired.rename(out)
-            raise
-        shutil.rmtree(retired, ignore_errors=True)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError("--out", str(given), f"a writable place with room ({reason})") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _check_replaceable(out: Path, overwrite: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise InputError("--out", str(out), "a folder; this is a file")
-    if out.is_dir() and any(out.iterdir()):
-        if not (out / _MANIFEST).is_file():
-            raise InputError("--out", str(out), "a new folder, or one that holds a dpe result")
-        others = {path.name for path in out.iterdir()} - _OWN
-        if others:
-            accepted = f"a folder without files of others ({min(others)} would be lost)"
-            raise InputError("--out", str(out), accepted)
-        if not overwrite:
-            raise InputError("--out", str(out), "a new folder; add --overwrite to replace a result")
-
-
-def contents(folder: Path) -> dict[str, dict[str, Any]]:
-    """What a finished folder holds: digests of its files and of its stores.
-
-    Kept in the manifest, they tell a store that has lost a chunk, which would be read as fill
-    values, or in which one has changed.
-    """
-    held: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.name in (_CONFIG, _SUMMARY):
-            held[path.name] = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-        elif path.is_dir() and path.suffix == ".zarr":
-            files = sorted(file for file in path.rglob("*") if file.is_file())
-            digest = hashlib.sha256()
-            for file in files:
-                digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-                with file.open("rb") as stream:
-                    digest.update(hashlib.file_digest(stream, "sha256").digest())
-            held[path.name] = {"files": len(files), "sha256": digest.hexdigest()}
-    return held
 
 
 class CurveStore:
@@ -303,38 +224,10 @@ def _lemma1_from(simulation: Simulation, method: EncryptedDSGD) -> int | None:
         return None
 
 
-def write_json(path: Path, value: Any) -> None:
-    """A JSON file, written whole; a number that JSON cannot hold becomes null."""
-    text = json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    scratch = path.with_name(f".{path.name}.partial-{uuid.uuid4().hex[:8]}")
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def jsonable(value: Any) -> Any:
-    """Plain Python values, with NaN and infinities as None and arrays as lists."""
-    if isinstance(value, dict):
-        return {str(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [jsonable(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return jsonable(value.tolist())
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value if value is None or isinstance(value, str) else str(value)
-
-
 def holds(folder: Path, config: Config) -> bool:
     """Whether a folder has a result of just this configuration."""
     try:
-        return _read_json(folder / _MANIFEST).get("config_hash") == config_hash(config)
+        return read_json(folder / MANIFEST).get("config_hash") == config_hash(config)
     except (OSError, ValueError):
         return False
 
@@ -353,7 +246,7 @@ class Stored:
         """The traced lanes of each method on the lattice; empty if none was traced."""
         import xarray as xr
 
-        store = self.path / _TRACE
+        store = self.path / TRACE
         if not store.is_dir():
             return {}
         names = sorted(folder.name for folder in store.iterdir() if folder.is_dir())
@@ -370,18 +263,18 @@ def load(path: Path | str) -> Stored:
         return InputError("DIR", str(path), accepted)
 
     try:
-        for name in (_MANIFEST, _SUMMARY, _CONFIG, _CURVES):
+        for name in (MANIFEST, SUMMARY, CONFIG, CURVES):
             if not (path / name).exists():
                 raise refused(f"a folder written by dpe run ({name} is missing)")
-        read_manifest = _read_json(path / _MANIFEST)
-        summary = _read_json(path / _SUMMARY)
+        read_manifest = read_json(path / MANIFEST)
+        summary = read_json(path / SUMMARY)
         found = contents(path)
         recorded = read_manifest.get("contents")
         held = recorded if isinstance(recorded, dict) else {}
         for name in sorted({*found, *map(str, held)}):
             if found.get(name) != held.get(name):
                 raise refused(f"a whole result ({name} is not as it was written)")
-        config = read_config(path / _CONFIG)
+        config = read_config(path / CONFIG)
         if config_hash(config) != read_manifest.get("config_hash"):
             raise refused("a result whose config.toml has the hash that manifest.json names")
         curves = open_curves(path)
@@ -394,15 +287,8 @@ def load(path: Path | str) -> Stored:
     return Stored(path, config, read_manifest, summary, curves)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    value = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(value, dict):
-        raise json.JSONDecodeError(f"{path.name} is no object", "", 0)
-    return value
-
-
 def open_curves(path: Path) -> "xr.Dataset":
     """The curves of a result folder, read from disk as they are used."""
     import xarray as xr
 
-    return xr.open_zarr(path / _CURVES, consolidated=False, chunks=None, mask_and_scale=False)
+    return xr.open_zarr(path / CURVES, consolidated=False, chunks=None, mask_and_scale=False)

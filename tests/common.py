@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 
 from dpe_jax.algorithms import Algorithm, EncryptedDSGD
+from dpe_jax.draws import Draws
 from dpe_jax.engine import Trace
 from dpe_jax.network import Network
 from dpe_jax.problems.base import Problem
@@ -46,3 +49,21 @@ def traced(
 
 def finals(result: Result) -> np.ndarray:
     return result.curves["final_state"].values[0]
+
+
+@eqx.filter_jit
+def gradient(problem, x, time=1):
+    """Stochastic gradients at x [agents, dim, lanes] of runs 0 to lanes − 1 at one time."""
+    draws = Draws(
+        key=(jnp.uint32(1), jnp.uint32(0)),
+        run=jnp.arange(x.shape[-1], dtype=jnp.uint32),
+        time=jnp.asarray(time, jnp.uint32),
+        agents=problem.agents,
+        dim=problem.dim,
+    )
+    return problem.gradient(jnp.asarray(x), draws)
+
+
+@eqx.filter_jit
+def objective(problem, x):
+    return problem.objective(jnp.asarray(x))

@@ -7,28 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from common import gradient, objective
 
-from dpe_jax.draws import Draws
 from dpe_jax.errors import InputError, OptimumError
 from dpe_jax.problems import EmpiricalRisk, breast_cancer, empirical, reference
-
-
-@eqx.filter_jit
-def gradient(problem, x, time=1):
-    """Stochastic gradients at x [agents, dim, lanes] of runs 0 to lanes − 1 at one time."""
-    draws = Draws(
-        key=(jnp.uint32(1), jnp.uint32(0)),
-        run=jnp.arange(x.shape[-1], dtype=jnp.uint32),
-        time=jnp.asarray(time, jnp.uint32),
-        agents=problem.agents,
-        dim=problem.dim,
-    )
-    return problem.gradient(jnp.asarray(x), draws)
-
-
-@eqx.filter_jit
-def objective(problem, x):
-    return problem.objective(jnp.asarray(x))
 
 
 def user_loss(x, sample):

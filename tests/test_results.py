@@ -18,8 +18,9 @@ from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.config import parse
 from dpe_jax.engine import Recording
 from dpe_jax.errors import InputError
+from dpe_jax.folder import jsonable, write_json
 from dpe_jax.lattice import STATUS_NAMES
-from dpe_jax.results import CurveStore, Stored, config_hash, jsonable, load, write_json
+from dpe_jax.results import CurveStore, Stored, config_hash, load
 from dpe_jax.simulation import simulate
 
 CONFIG = config({"trace": [19, 3], "methods.second": {**ENCRYPTED, "delta": 0.5}})

@@ -84,10 +84,15 @@ def method(request):
 )
 def test_a_failed_lane_is_noted_and_harms_no_other(method, value, status) -> None:
     name, algorithm, settings, undisturbed = method
-    if name == "conventional" and status == 1:
-        pytest.skip("a float state has no range to leave")
     result = run(algorithm, failing(3, 23, value), **settings)
     others = np.arange(40) != 3
+    if name == "conventional" and status == 1:
+        # A float state has no range to leave: large, but sound.
+        assert np.all(result.curves.status.values == 0)
+        assert np.all(np.isfinite(finals(result)))
+        assert np.abs(finals(result)[..., 3]).max() > 1e5
+        np.testing.assert_array_equal(finals(result)[..., others], finals(undisturbed)[..., others])
+        return
     expected = np.where(others, 0, status)
     assert result.curves.status.values[0].tolist() == expected.tolist()
     failed = int(result.curves.failed_at.values[0, 3])

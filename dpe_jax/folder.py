@@ -1,0 +1,127 @@
+"""Result folders: replaced whole or not at all, with digests of what they hold."""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dpe_jax.errors import InputError
+
+MANIFEST, SUMMARY, CONFIG = "manifest.json", "summary.json", "config.toml"
+CURVES, TRACE = "curves.zarr", "trace.zarr"
+_OWN = {MANIFEST, SUMMARY, CONFIG, CURVES, TRACE, "figures"}
+
+
+@contextlib.contextmanager
+def replacing(out: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A scratch folder beside `out` that becomes `out` on success and vanishes on failure.
+
+    An existing `out` is only replaced, and only at the very end, if it is empty, or if it holds a
+    result (a manifest.json) and `overwrite` is set. A disk that is full or not writable is an
+    InputError, and leaves what was there.
+    """
+    given, out = out, out.resolve()
+    if not out.name:
+        raise InputError("--out", str(given), "a folder of its own, not the root")
+    unique = uuid.uuid4().hex[:8]
+    scratch, retired = (
+        out.with_name(f".{out.name}.{word}-{unique}") for word in ("partial", "old")
+    )
+    try:
+        _check_replaceable(given, overwrite)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch.mkdir()
+        yield scratch
+        if not out.exists():
+            scratch.rename(out)
+            return
+        _check_replaceable(given, overwrite)
+        out.rename(retired)
+        try:
+            scratch.rename(out)
+        except BaseException:
+            retired.rename(out)
+            raise
+        shutil.rmtree(retired, ignore_errors=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError("--out", str(given), f"a writable place with room ({reason})") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _check_replaceable(out: Path, overwrite: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise InputError("--out", str(out), "a folder; this is a file")
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / MANIFEST).is_file():
+            raise InputError("--out", str(out), "a new folder, or one that holds a dpe result")
+        others = {path.name for path in out.iterdir()} - _OWN
+        if others:
+            accepted = f"a folder without files of others ({min(others)} would be lost)"
+            raise InputError("--out", str(out), accepted)
+        if not overwrite:
+            raise InputError("--out", str(out), "a new folder; add --overwrite to replace a result")
+
+
+def contents(folder: Path) -> dict[str, dict[str, Any]]:
+    """What a finished folder holds: digests of its files and of its stores.
+
+    Kept in the manifest, they tell a store that has lost a chunk, which would be read as fill
+    values, or in which one has changed.
+    """
+    held: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.name in (CONFIG, SUMMARY):
+            held[path.name] = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        elif path.is_dir() and path.suffix == ".zarr":
+            files = sorted(file for file in path.rglob("*") if file.is_file())
+            digest = hashlib.sha256()
+            for file in files:
+                digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+                with file.open("rb") as stream:
+                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+            held[path.name] = {"files": len(files), "sha256": digest.hexdigest()}
+    return held
+
+
+def write_json(path: Path, value: Any) -> None:
+    """A JSON file, written whole; a number that JSON cannot hold becomes null."""
+    text = json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    scratch = path.with_name(f".{path.name}.partial-{uuid.uuid4().hex[:8]}")
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def jsonable(value: Any) -> Any:
+    """Plain Python values, with NaN and infinities as None and arrays as lists."""
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return jsonable(value.tolist())
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; JSONDecodeError if there is none."""
+    value = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise json.JSONDecodeError(f"{path.name} is no object", "", 0)
+    return value
