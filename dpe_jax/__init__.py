@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dpe_jax.bands import band, fit_decay
     from dpe_jax.bounds import quantization_bound
     from dpe_jax.errors import InputError, OptimumError
+    from dpe_jax.factors import CoordinateFactors, Factors, LinkFactors, PublicFactors
     from dpe_jax.network import Network
     from dpe_jax.problems import (
         EmpiricalRisk,
@@ -44,10 +45,13 @@ __all__ = [
     "CentralizedSGD",
     "ConditionWarning",
     "ConventionalDSGD",
+    "CoordinateFactors",
     "EmpiricalRisk",
     "EncryptedDSGD",
+    "Factors",
     "Gamma",
     "InputError",
+    "LinkFactors",
     "LogNormal",
     "Multipliers",
     "Network",
@@ -58,6 +62,7 @@ __all__ = [
     "OptimumError",
     "PowerLaw",
     "Problem",
+    "PublicFactors",
     "Quadratic",
     "Result",
     "Schedule",
@@ -78,6 +83,7 @@ _HOME = {
     "bands": ("band", "fit_decay"),
     "bounds": ("quantization_bound",),
     "errors": ("InputError", "OptimumError"),
+    "factors": ("CoordinateFactors", "Factors", "LinkFactors", "PublicFactors"),
     "network": ("Network",),
     "problems": (
         "EmpiricalRisk",

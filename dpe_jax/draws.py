@@ -11,6 +11,7 @@ and a step thereby serves both. Elements and streams:
 | 0 STATE | agent·d + coordinate | w0 rounding, w1 stepsize, w2 gradient noise, w3 free |
 | 1 MINIBATCH | agent·⌈batch/4⌉ + ⌊slot/4⌋ | word slot mod 4 is the sample index of that slot |
 | 2 MEASUREMENT | agent·rows + row | w0 measurement noise |
+| 3 FACTORS | i·agents + j, for each coordinate (·)·d + coordinate; i < j | w0 a_{i→j}, w1 a_{j→i} |
 """
 
 import equinox as eqx
@@ -20,7 +21,7 @@ from jaxtyping import Array, Float, Int32, Int64, UInt32
 
 from dpe_jax import philox
 
-STATE, MINIBATCH, MEASUREMENT = 0, 1, 2
+STATE, MINIBATCH, MEASUREMENT, FACTORS = 0, 1, 2, 3
 
 
 class Draws(eqx.Module):
@@ -35,6 +36,9 @@ class Draws(eqx.Module):
     def words(self, stream: int, rows: int, columns: int) -> philox.Words:
         """The four words of elements row·columns + column of a stream, each [row column lane]."""
         element = jnp.arange(rows * columns, dtype=jnp.uint32).reshape(rows, columns, 1)
+        return self._words(stream, element)
+
+    def _words(self, stream: int, element: UInt32[Array, "rows columns 1"]) -> philox.Words:
         counter = (self.run, self.time, element, jnp.uint32(stream))
         return philox.philox4x32(counter, self.key)
 
@@ -53,6 +57,15 @@ class Draws(eqx.Module):
     def measurement_noise(self, rows: int, dtype: jnp.dtype) -> Float[Array, "agents rows lanes"]:
         """Standard normal noise of each agent's `rows` measurements."""
         return philox.normal(self.words(MEASUREMENT, self.agents, rows)[0], dtype)
+
+    def link_words(
+        self, links: Int64[Array, "links 2"], columns: int
+    ) -> tuple[UInt32[Array, "links columns lanes"], UInt32[Array, "links columns lanes"]]:
+        """The words that the lower and the higher agent of each link make their factors from."""
+        pair = links[:, :1] * self.agents + links[:, 1:]
+        element = (pair * columns + jnp.arange(columns))[..., None]
+        words = self._words(FACTORS, element.astype(jnp.uint32))
+        return words[0], words[1]
 
     def minibatch(
         self, sizes: Int64[np.ndarray, " agents"] | Int64[Array, " agents"], batch: int

@@ -78,6 +78,10 @@ class Trace(NamedTuple):
     run: UInt32[np.ndarray, " lanes"]
     state: Int64[np.ndarray, "lanes moments agents dim"]
     """Y_0 … Y_K."""
+    level: Int64[np.ndarray, "lanes iterations agents dim"]
+    """q_0 … q_{K−1}, the messages."""
+    sums: Int64[np.ndarray, "lanes iterations agents dim"]
+    """v_0 … v_{K−1}, what the exchange gave."""
     increment: Int64[np.ndarray, "lanes iterations agents dim"]
     """U_0 … U_{K−1}, what the update subtracted: Y_k + Γ^k v_k − Y_{k+1} in the program's integers.
 
@@ -88,9 +92,13 @@ class Trace(NamedTuple):
     """Of the whole run; a lane that failed keeps words beyond the range from then on."""
 
 
-_Buffers = tuple[
-    Int64[Array, "iterations agents dim traced"], Int64[Array, "iterations agents dim traced"]
-]
+class _Buffers(NamedTuple):
+    """What the traced lanes of one chunk emit."""
+
+    state: Int64[Array, "iterations agents dim traced"]
+    level: Int64[Array, "iterations agents dim traced"]
+    sums: Int64[Array, "iterations agents dim traced"]
+    mixing: Int64[Array, "iterations agents dim traced"]
 
 
 @eqx.filter_jit
@@ -140,9 +148,12 @@ def _advance(
         state, step = algorithm.step(state, problem, exchange, setting.draws(run, k + 1), row_at(k))
         if buffers is not None:
             assert before is not None  # the caller gives buffers to lattice methods only
-            states, mixings = buffers
-            states = states.at[k - origin].set(before[..., traced])
-            buffers = states, mixings.at[k - origin].set(step.mixing[..., traced])
+            emitted = _Buffers(before, step.message, step.sums, step.mixing)
+            buffers = jax.tree.map(
+                lambda buffer, value: buffer.at[k - origin].set(value[..., traced]),
+                buffers,
+                emitted,
+            )
         return state, buffers
 
     def segment(carry: tuple[State, _Buffers | None], item: tuple[Array, Array, Array]):
@@ -242,7 +253,7 @@ def run_block(
     buffers, pieces = None, _TracePieces()
     if integers is not None:
         shape = (rows, problem.agents, problem.dim, len(traced))
-        buffers = jnp.zeros(shape, jnp.int64), jnp.zeros(shape, jnp.int64)
+        buffers = _Buffers(*(jnp.zeros(shape, jnp.int64) for _ in _Buffers._fields))
     fixed = setting, padded, jnp.asarray(traced, jnp.int32)
 
     recorded: list[tuple[Chunk, tuple[dict[str, Array], Array]]] = []
@@ -288,12 +299,10 @@ class _TracePieces:
     """Trace buffers of one chunk after another, brought to the host."""
 
     def __init__(self) -> None:
-        self.states: list[np.ndarray] = []
-        self.mixings: list[np.ndarray] = []
+        self._pieces: list[tuple[np.ndarray, ...]] = []
 
     def add(self, buffers: _Buffers, count: int) -> None:
-        self.states.append(np.asarray(buffers[0][:count]))
-        self.mixings.append(np.asarray(buffers[1][:count]))
+        self._pieces.append(tuple(np.asarray(buffer[:count]) for buffer in buffers))
 
     def trace(
         self,
@@ -301,9 +310,11 @@ class _TracePieces:
         status: Int8[np.ndarray, " lanes"],
         last: Int64[np.ndarray, "agents dim lanes"],
     ) -> Trace:
-        state = np.concatenate([*self.states, last[None]])
-        increment = state[:-1] + np.concatenate(self.mixings) - state[1:]
-        return Trace(run, np.moveaxis(state, -1, 0), np.moveaxis(increment, -1, 0), status)
+        before, level, sums, mixing = map(np.concatenate, zip(*self._pieces, strict=True))
+        state = np.concatenate([before, last[None]])
+        increment = state[:-1] + mixing - state[1:]
+        integers = (np.moveaxis(column, -1, 0) for column in (state, level, sums, increment))
+        return Trace(run, *integers, status)
 
 
 def _gather(

@@ -107,7 +107,9 @@ def lane_status(P: Int64[Array, "agents dim lanes"]) -> Int8[Array, " lanes"]:
     return jnp.where(worst == _NON_FINITE_WORD, NON_FINITE, status).astype(jnp.int8)
 
 
-def gain(gamma: Float[np.ndarray, " iterations"], denominator: int) -> Int64[np.ndarray, " i"]:
+def gain(
+    gamma: Float[np.ndarray, " iterations"], denominator: float | int
+) -> Int64[np.ndarray, " iterations"]:
     """Γ^k = round(2³² γ^k / D), tabulated on the host in float64.
 
     Raises InputError where Γ^k does not fit int64.
@@ -130,7 +132,23 @@ def check_headroom(gamma_max: float, largest_row_sum: float) -> None:
         )
 
 
-def plaintext_bits(weight_row_sum_levels: int) -> int:
-    """Bits of a signed Paillier plaintext that holds any v_i = Σ_j c_ij (q_j − q_i) in range."""
-    level_limit = (STATE_LIMIT >> FRACTION_BITS) + 1
-    return (2 * level_limit * weight_row_sum_levels).bit_length() + 1
+LEVEL_LIMIT = (STATE_LIMIT >> FRACTION_BITS) + 1
+"""The largest |q| of a state within the range."""
+
+
+def sum_limit(row_sum: int) -> int:
+    """The largest |v_i| = |Σ_j c (q_j − q_i)| in range; `row_sum` is the largest Σ_j c."""
+    return 2 * LEVEL_LIMIT * row_sum
+
+
+def plaintext_bits(row_sum: int) -> int:
+    """Bits of a signed Paillier plaintext that holds any v_i in range."""
+    return sum_limit(row_sum).bit_length() + 1
+
+
+def check_plaintext(row_sum: int) -> None:
+    """Refuse weights and factors with which a v_i in range could overflow int64."""
+    if sum_limit(row_sum) >= 2**63:
+        limit = (2**63 - 1) // (2 * LEVEL_LIMIT)
+        accepted = f"at most {limit}; take a smaller common denominator or smaller factors"
+        raise InputError("largest Σ_j c_ij a_ij a_ji", row_sum, accepted)

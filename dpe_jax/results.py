@@ -138,6 +138,8 @@ def write_trace(path: Path, method: str, trace: Trace, simulation: Simulation) -
     dataset = xr.Dataset(
         {
             "trace_state": (("lane", "moment", "agent", "coordinate"), trace.state),
+            "trace_level": (("lane", "iteration", "agent", "coordinate"), trace.level),
+            "trace_sum": (("lane", "iteration", "agent", "coordinate"), trace.sums),
             "trace_increment": (("lane", "iteration", "agent", "coordinate"), trace.increment),
             "gain": (("iteration",), table.gain),
             "increment_scale": (("iteration",), table.increment_scale),
@@ -150,6 +152,7 @@ def write_trace(path: Path, method: str, trace: Trace, simulation: Simulation) -
             "denominator": network.denominator,
             "delta": described["delta"],
             "rounding": described["rounding"],
+            **{f"factors_{key}": value for key, value in described["factors"].items()},
             "seed": str(simulation.seed),
             "precision": simulation.precision,
             "fraction_bits": FRACTION_BITS,

@@ -149,7 +149,7 @@ class Simulation:
         for name, rounding in self.headroom()["gain_rounding"].items():
             if rounding > _COARSE_GAIN:
                 text = (
-                    f"{name}: Γ^k is up to {rounding:.1%} away from 2³² γ^k / D; weights with a "
+                    f"{name}: Γ^k is up to {rounding:.1%} away from its exact value; weights with a "
                     f"smaller common denominator than {self.network.denominator} mend that"
                 )
                 warnings.warn(text, ConditionWarning, stacklevel=3)
@@ -176,19 +176,25 @@ class Simulation:
     def headroom(self) -> dict[str, Any]:
         """What the lattice leaves room for.
 
-        Plaintext bits of the exchange, and per method the largest relative rounding of Γ^k against
-        2³² γ^k / D over the run.
+        Per method the plaintext bits of the exchange, and the largest relative rounding of Γ^k
+        against 2³² γ^k / (D E[a]²) over the run.
         """
-        row_sum = int(-np.diag(self.network.laplacian_levels).min())
+        encrypted = {
+            name: algorithm
+            for name, algorithm in self.algorithms.items()
+            if isinstance(algorithm, EncryptedDSGD)
+        }
         return {
             "state_bits": 64,
             "fraction_bits": lattice.FRACTION_BITS,
             "state_limit": lattice.STATE_LIMIT,
-            "plaintext_bits": lattice.plaintext_bits(row_sum),
+            "plaintext_bits": {
+                name: lattice.plaintext_bits(algorithm.row_sum(self.network))
+                for name, algorithm in encrypted.items()
+            },
             "gain_rounding": {
                 name: algorithm.gain_rounding(self.network, self._sample)
-                for name, algorithm in self.algorithms.items()
-                if isinstance(algorithm, EncryptedDSGD)
+                for name, algorithm in encrypted.items()
             },
         }
 

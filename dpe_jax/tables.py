@@ -5,9 +5,9 @@ import re
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from dpe_jax import stepsizes
+from dpe_jax import factors, stepsizes
 from dpe_jax.algorithms import Algorithm, CentralizedSGD, ConventionalDSGD, EncryptedDSGD
 from dpe_jax.errors import InputError
 from dpe_jax.fields import Table, tagged, within, wrong
@@ -165,6 +165,47 @@ MultipliersTable = Annotated[
 ]
 
 
+class PublicTable(Table):
+    """All weight factors are one."""
+
+    kind: Literal["public"] = "public"
+
+    def build(self) -> factors.Factors:
+        """The factors."""
+        return factors.PublicFactors()
+
+
+class LinkTable(Table):
+    """Random weight factors, one for each end of a link."""
+
+    kind: Literal["link"]
+    low: PositiveInt = 1
+    high: PositiveInt = 15
+
+    def build(self) -> factors.Factors:
+        """The factors."""
+        return factors.LinkFactors(self.low, self.high)
+
+
+class CoordinateTable(Table):
+    """Random weight factors, one for each end of a link and coordinate."""
+
+    kind: Literal["coordinate"]
+    low: PositiveInt = 1
+    high: PositiveInt = 15
+
+    def build(self) -> factors.Factors:
+        """The factors."""
+        return factors.CoordinateFactors(self.low, self.high)
+
+
+FactorsTable = Annotated[
+    PublicTable | LinkTable | CoordinateTable,
+    Field(discriminator="kind"),
+    tagged("kind", "public", "link", "coordinate", default="public"),
+]
+
+
 class EncryptedTable(Table):
     """`EncryptedDSGD`."""
 
@@ -175,6 +216,7 @@ class EncryptedTable(Table):
     multipliers: MultipliersTable = UniformTable()
     means: list[PositiveFloat] | None = None
     rounding: Literal["stochastic", "nearest"] = "stochastic"
+    factors: FactorsTable = PublicTable()
 
     def build(self) -> Algorithm:
         """The method."""
@@ -185,6 +227,7 @@ class EncryptedTable(Table):
             _built("multipliers", self.multipliers),
             None if self.means is None else tuple(self.means),
             self.rounding,
+            _built("factors", self.factors),
         )
 
 

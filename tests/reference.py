@@ -12,7 +12,8 @@ Words = tuple[int, int, int, int]
 
 MASK = 2**32 - 1
 ONE_LEVEL = 2**32
-STATE, MINIBATCH, MEASUREMENT = 0, 1, 2
+STATE, MINIBATCH, MEASUREMENT, FACTORS = 0, 1, 2, 3
+PUBLIC = ("public", 1, 1)
 
 
 def philox4x32(counter: Words, key: tuple[int, int]) -> Words:
@@ -57,12 +58,35 @@ def round_levels(Y: Grid, seed: int, run: int, time: int, rounding: str) -> Grid
     return levels
 
 
-def exchange(q: Grid, coupling: Sequence[tuple[int, int, int]]) -> Grid:
-    """v_i = Σ_j c_ij (q_j − q_i), link by link; `coupling` lists (i, j, c_ij) once a link."""
+def factor_product(
+    factors: tuple[str, int, int], pair: int, coordinate: int, dim: int, place: tuple[int, int, int]
+) -> int:
+    """a_{i→j} a_{j→i} of the link with pair number i·agents + j; `place` is seed, run, time."""
+    kind, low, high = factors
+    if kind == "public":
+        return 1
+    element = pair if kind == "link" else pair * dim + coordinate
+    lower, higher, _, _ = words(*place, element, FACTORS)
+    count = high - low + 1
+    return (low + lower * count // 2**32) * (low + higher * count // 2**32)
+
+
+def exchange(
+    q: Grid,
+    coupling: Sequence[tuple[int, int, int]],
+    factors: tuple[str, int, int] = PUBLIC,
+    place: tuple[int, int, int] = (0, 0, 0),
+) -> Grid:
+    """v_i = Σ_j c_ij (q_j − q_i), link by link; `coupling` lists (i, j, c_ij), i < j, once a link.
+
+    With `factors` (kind, low, high) each c_ij is multiplied by those of the link's two ends.
+    """
     v = [[0] * len(row) for row in q]
     for i, j, c in coupling:
-        for coordinate in range(len(q[i])):
-            difference = c * (q[j][coordinate] - q[i][coordinate])
+        pair, dim = i * len(q) + j, len(q[i])
+        for coordinate in range(dim):
+            weight = c * factor_product(factors, pair, coordinate, dim, place)
+            difference = weight * (q[j][coordinate] - q[i][coordinate])
             v[i][coordinate] += difference
             v[j][coordinate] -= difference
     return v
@@ -76,13 +100,14 @@ def replay(
     seed: int,
     run: int,
     rounding: str = "stochastic",
+    factors: tuple[str, int, int] = PUBLIC,
 ) -> Replay:
     """Y^{k+1} = Y^k + Γ^k v^k − U^k from Y^0 and the private increments alone."""
     out = Replay([Y0], [], [])
     for k, increment in enumerate(U):
         Y = out.Y[-1]
         q = round_levels(Y, seed, run, k, rounding)
-        v = exchange(q, coupling)
+        v = exchange(q, coupling, factors, (seed, run, k + 1))
         out.q.append(q)
         out.v.append(v)
         out.Y.append(

@@ -245,6 +245,7 @@ def test_refusals_name_the_argument(named, settings) -> None:
         ("means", {"means": (1.0, -1.0)}),
         ("means", {"means": (1.0, float("inf"))}),
         ("rounding", {"rounding": "up"}),
+        ("factors", {"factors": "link"}),
     ],
 )
 def test_the_method_refuses(named, settings) -> None:
@@ -259,7 +260,7 @@ def test_accepted_settings_are_not_refused() -> None:
     assert accepted.block_lanes == 7
     assert accepted.start.tolist() == [[1.0, 1.0]] * 5
     assert accepted.record.tolist() == [0, 9]
-    bits = accepted.headroom()["plaintext_bits"]
+    bits = accepted.headroom()["plaintext_bits"]["method"]
     assert 2 * 2**28 * int(NETWORK.coupling.sum(1).max()) < 2 ** (bits - 1)
 
 

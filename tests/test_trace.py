@@ -56,7 +56,7 @@ def test_traces_agree_with_the_reference_where_gradients_are_matrix_products(
 )
 def test_a_program_that_exchanges_wrongly_is_found_out(monkeypatch, dim: int, wrong) -> None:
     right = Exchange.levels
-    monkeypatch.setattr(Exchange, "levels", lambda self, q: wrong(right(self, q)))
+    monkeypatch.setattr(Exchange, "levels", lambda self, *given: wrong(right(self, *given)))
     # A dimension that no other test uses with this network, so that the program is compiled anew.
     network = Network.path(7)
     problem = Quadratic.random(7, dim, seed=3, noise=0.2)

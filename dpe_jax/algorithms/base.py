@@ -35,8 +35,12 @@ class Step(eqx.Module):
     quantization_error: Float[Array, "agents dim lanes"]
     """ξ_i = Σ_j w_ij (e_j − e_i), e = Q(x) − x; zero for a method that does not quantize."""
 
+    sums: Array
+    """What an agent learns from the exchange: v in integers on the lattice, otherwise
+    Σ_j w_ij (x_j − x_i)."""
+
     mixing: Array
-    """What the exchange adds: Γ^k v in integers on the lattice, otherwise Σ_j w_ij (x_j − x_i)."""
+    """What the exchange adds to the state: Γ^k v in integers on the lattice, otherwise the sums."""
 
     increment: Array
     """Λ_i g_i, what the private step subtracts: int64 U on the lattice, otherwise in units of x."""

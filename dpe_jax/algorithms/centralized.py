@@ -48,4 +48,4 @@ class CentralizedSGD(FloatMethod):
         increment = jnp.asarray(row.stepsize) * mean
         following = SharedState(state.shared - increment, state.agents)
         zero = jnp.zeros_like(x)
-        return following, Step(x, x, zero, zero, jnp.broadcast_to(increment, x.shape))
+        return following, Step(x, x, zero, zero, zero, jnp.broadcast_to(increment, x.shape))

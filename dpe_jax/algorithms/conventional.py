@@ -47,4 +47,4 @@ class ConventionalDSGD(FloatMethod):
         increment = jnp.asarray(row.stepsize) * g.astype(jnp.float64)
         mixing = exchange.values(x)
         following = x + mixing - increment
-        return OwnStates(following), Step(x, x, jnp.zeros_like(x), mixing, increment)
+        return OwnStates(following), Step(x, x, jnp.zeros_like(x), mixing, mixing, increment)

@@ -13,6 +13,7 @@ from dpe_jax.conditions import Condition, convergence_conditions
 from dpe_jax.draws import Draws
 from dpe_jax.errors import InputError
 from dpe_jax.exchange import Exchange
+from dpe_jax.factors import Factors, PublicFactors
 from dpe_jax.network import Network
 from dpe_jax.problems.base import Problem
 from dpe_jax.schedules import Schedule, as_schedule
@@ -52,10 +53,11 @@ class EncryptedDSGD(Algorithm):
 
     On the lattice x = Y·δ/2³², exactly:
 
-        q = ⌊Y/2³²⌋ + b,  v_i = Σ_j c_ij (q_j − q_i),  Y ← Y + Γ^k v − U,
-        U = round(2³²/δ · Λ g),  Γ^k = round(2³² γ^k / D),  w_ij = c_ij / D.
+        q = ⌊Y/2³²⌋ + b,  v_i = Σ_j c_ij a_{i→j} a_{j→i} (q_j − q_i),  Y ← Y + Γ^k v − U,
+        U = round(2³²/δ · Λ g),  Γ^k = round(2³² γ^k / (D E[a]²)),  w_ij = c_ij / D.
 
-    v is what Paillier computes. Only U involves floating point, so Y is the same integer on any
+    v is what Paillier computes; the weight factors a are one, or private random integers of which
+    w_ij is the mean (`factors`). Only U involves floating point, so Y is the same integer on any
     device given U.
     """
 
@@ -76,6 +78,10 @@ class EncryptedDSGD(Algorithm):
 
     rounding: Literal["stochastic", "nearest"] = "stochastic"
 
+    factors: Factors = PublicFactors()
+    """How the ends of a link share its weight: `PublicFactors`, `LinkFactors`,
+    `CoordinateFactors`."""
+
     def __check_init__(self) -> None:
         if not isinstance(self.delta, float | int) or not _DELTAS[0] <= self.delta <= _DELTAS[1]:
             raise InputError("delta", self.delta, "a number from 2⁻⁶⁴ to 2⁶⁴")
@@ -84,25 +90,31 @@ class EncryptedDSGD(Algorithm):
             raise InputError("multipliers", self.multipliers, accepted)
         if self.rounding not in ("stochastic", "nearest"):
             raise InputError("rounding", self.rounding, "'stochastic' or 'nearest'")
+        if not isinstance(self.factors, Factors):
+            accepted = "PublicFactors, LinkFactors or CoordinateFactors"
+            raise InputError("factors", self.factors, accepted)
         if self.means is not None and not all(np.isfinite(m) and m > 0 for m in self.means):
             raise InputError("means", self.means, "positive finite numbers, one for each agent")
 
     def table(self, network: Network, iterations: Int64[np.ndarray, " n"]) -> Coefficients:
         """Γ^k and λ̄^k·2³²/δ; refuses a γ^k for which an exchange could overflow int64."""
         gamma = self.gamma.values(iterations)
-        row_sum = float(np.max(-np.diag(network.weights)))
+        row_sum = float(np.max(-np.diag(network.weights))) * self.factors.largest_ratio
         lattice.check_headroom(float(np.max(gamma, initial=0.0)), row_sum)
         scale = self.stepsize.values(iterations) * (2.0**lattice.FRACTION_BITS / self.delta)
-        return Coefficients(lattice.gain(gamma, network.denominator), scale)
+        return Coefficients(lattice.gain(gamma, self._denominator(network)), scale)
 
     def gain_rounding(self, network: Network, iterations: Int64[np.ndarray, " n"]) -> float:
         """The largest |Γ^k D/2³² − γ^k| / γ^k over the given iterations (where γ^k > 0)."""
         gamma = self.gamma.values(iterations)
         gamma = gamma[gamma > 0]
-        used = lattice.gain(gamma, network.denominator) * (
-            network.denominator / 2.0**lattice.FRACTION_BITS
-        )
+        denominator = self._denominator(network)
+        used = lattice.gain(gamma, denominator) * (denominator / 2.0**lattice.FRACTION_BITS)
         return float(np.max(np.abs(used / gamma - 1), initial=0.0))
+
+    def _denominator(self, network: Network) -> float:
+        """D E[a]², the mean of what the products of weights and factors are measured in."""
+        return network.denominator * self.factors.mean**2
 
     def conditions(self, network: Network) -> tuple[Condition, ...]:
         """The sufficient conditions of almost sure convergence (reconstructed)."""
@@ -119,6 +131,10 @@ class EncryptedDSGD(Algorithm):
             raise InputError("multipliers", self.multipliers.describe(), accepted)
         if self.means is not None and len(self.means) != network.agents:
             raise InputError("means", self.means, f"{network.agents} numbers, one for each agent")
+        lattice.check_plaintext(self.row_sum(network))
+        if network.agents**2 * x0.shape[-1] > 2**32 and self.factors.high > 1:
+            accepted = "PublicFactors: there are more than 2³² pairs of agents times coordinates"
+            raise InputError("factors", self.factors.describe(), accepted)
         reach = lattice.STATE_LIMIT * self.delta / 2.0**lattice.FRACTION_BITS
         if not np.all(np.abs(x0) <= reach):
             raise InputError("x0", x0, f"finite numbers of magnitude at most {reach:.6g} = 2²⁸ δ")
@@ -142,18 +158,23 @@ class EncryptedDSGD(Algorithm):
         x = lattice.to_float(Y, self.delta, problem.dtype)
         U_float = self._increment(problem.gradient(x, draws), draws, row)
         U = jnp.rint(U_float).astype(jnp.int64)
-        v = exchange.levels(q)
+        products = self.factors.products(draws, exchange.links)
+        v = exchange.levels(q, products)
         mixing = jnp.asarray(row.gain) * v
         following = Y + mixing - U
         word = self._rounding_word(draws)
         packed = lattice.advance(state.packed, following, word, U_float)
         error = lattice.quantization_error(Y, q, self.delta)
-        xi = exchange.values(error)
-        return LatticeState(packed), Step(self.position(state), q, xi, mixing, U)
+        xi = exchange.values(error, products, self.factors.mean)
+        return LatticeState(packed), Step(self.position(state), q, xi, v, mixing, U)
 
     def position(self, state: LatticeState) -> Float[Array, "agents dim lanes"]:
         """x = Y·δ/2³²."""
         return lattice.to_float(lattice.unpack(state.packed)[0], self.delta, jnp.dtype("float64"))
+
+    def row_sum(self, network: Network) -> int:
+        """The largest Σ_j c_ij a_{i→j} a_{j→i} of an agent."""
+        return int(network.coupling.sum(axis=1).max()) * self.factors.high**2
 
     def integer_state(self, state: LatticeState) -> Int64[Array, "agents dim lanes"]:
         """Y."""
@@ -174,6 +195,7 @@ class EncryptedDSGD(Algorithm):
             "multiplier_variance": float(self.multipliers.variance),
             "means": self.means,
             "rounding": self.rounding,
+            "factors": self.factors.describe(),
         }
 
     def _rounding_word(self, draws: Draws):

@@ -1,0 +1,131 @@
+"""Weight factors: how the two ends of a link share its coupling weight in the encrypted exchange.
+
+Agent i multiplies by a_{i→j}, its neighbor j by a_{j→i}, and Σ_j c_ij a_{i→j} a_{j→i} (q_j − q_i) is
+all that i decrypts. Private random factors, afresh in each iteration, keep either end from knowing
+the weight (Ruan, Gao, Wang 2019); they are part of the dynamics.
+"""
+
+import abc
+from typing import Any, Literal, final
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Int64, UInt32
+
+from dpe_jax import lattice
+from dpe_jax.draws import Draws
+from dpe_jax.errors import InputError
+
+Kind = Literal["public", "link", "coordinate"]
+
+LARGEST = 2**15
+"""The largest factor. Products of two stay small beside 2⁶³."""
+
+
+class Factors(eqx.Module):
+    """Integer factors of the coupling weights; w_ij^k = c_ij a_{i→j} a_{j→i} / (D E[a]²)."""
+
+    kind: eqx.AbstractVar[Kind]
+    low: eqx.AbstractVar[int]
+    high: eqx.AbstractVar[int]
+
+    @property
+    def mean(self) -> float:
+        """E a of one factor."""
+        return (self.low + self.high) / 2
+
+    @property
+    def largest_ratio(self) -> float:
+        """The largest w_ij^k / w_ij, (high/mean)²."""
+        return (self.high / self.mean) ** 2
+
+    @property
+    def variance(self) -> float:
+        """Variance of w_ij^k / w_ij: (1 + s²)² − 1 with s² that of a/E a."""
+        count = self.high - self.low + 1
+        return (1 + (count**2 - 1) / 12 / self.mean**2) ** 2 - 1
+
+    @abc.abstractmethod
+    def products(
+        self, draws: Draws, links: Int64[Array, "links 2"]
+    ) -> Int64[Array, "links #dim lanes"] | None:
+        """a_{i→j} a_{j→i} of every link; None where all are one."""
+
+    def describe(self) -> dict[str, Any]:
+        """Kind and range."""
+        return {"kind": self.kind, "low": self.low, "high": self.high}
+
+
+@final
+class PublicFactors(Factors):
+    """a = 1: the coupling weights are public and constant."""
+
+    kind: Kind = eqx.field(default="public", init=False)
+    low: int = eqx.field(default=1, init=False)
+    high: int = eqx.field(default=1, init=False)
+
+    def products(
+        self, draws: Draws, links: Int64[Array, "links 2"]
+    ) -> Int64[Array, "links #dim lanes"] | None:
+        """None: all are one."""
+        return None
+
+
+@final
+class LinkFactors(Factors):
+    """Private a, uniform on the integers low … high, afresh for each link, end and iteration.
+
+    Means of weights are those of `PublicFactors`: E w_ij^k = c_ij / D (derived).
+    """
+
+    low: int = 1
+    high: int = 15
+    kind: Kind = eqx.field(default="link", init=False)
+
+    def __check_init__(self) -> None:
+        _check(self.low, self.high)
+
+    def products(
+        self, draws: Draws, links: Int64[Array, "links 2"]
+    ) -> Int64[Array, "links #dim lanes"] | None:
+        """[link, 1, lane]."""
+        return _products(draws.link_words(links, 1), self.low, self.high)
+
+
+@final
+class CoordinateFactors(Factors):
+    """As `LinkFactors`, with factors of its own for each coordinate."""
+
+    low: int = 1
+    high: int = 15
+    kind: Kind = eqx.field(default="coordinate", init=False)
+
+    def __check_init__(self) -> None:
+        _check(self.low, self.high)
+
+    def products(
+        self, draws: Draws, links: Int64[Array, "links 2"]
+    ) -> Int64[Array, "links #dim lanes"] | None:
+        """[link, coordinate, lane]."""
+        return _products(draws.link_words(links, draws.dim), self.low, self.high)
+
+
+def _check(low: int, high: int) -> None:
+    for name, value, least, most in (("low", low, 1, high), ("high", high, low, LARGEST)):
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise InputError(name, value, f"integers with 1 ≤ low ≤ high ≤ {LARGEST}")
+
+
+def _products(
+    words: tuple[UInt32[Array, "links dim lanes"], UInt32[Array, "links dim lanes"]],
+    low: int,
+    high: int,
+) -> Int64[Array, "links dim lanes"]:
+    ends = (factor(word, low, high) for word in words)
+    return next(ends) * next(ends)
+
+
+def factor(word: UInt32[Array, "..."], low: int, high: int) -> Int64[Array, "..."]:
+    """A factor from a word, low + ⌊w (high − low + 1) / 2³²⌋: uniform up to a bias of 2⁻¹⁷."""
+    scaled = word.astype(jnp.int64) * (high - low + 1)
+    return low + (scaled >> lattice.FRACTION_BITS)
