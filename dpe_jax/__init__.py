@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     )
     from dpe_jax.bands import band, fit_decay
     from dpe_jax.bounds import quantization_bound
-    from dpe_jax.errors import InputError, OptimumError
+    from dpe_jax.cost import Forecast, forecast
+    from dpe_jax.errors import InputError, OptimumError, WorkerDiedError
     from dpe_jax.factors import CoordinateFactors, Factors, LinkFactors, PublicFactors
+    from dpe_jax.fanout import Cluster, InProcess, Processes
     from dpe_jax.network import Network
+    from dpe_jax.paillier.setup import Encryption
     from dpe_jax.problems import (
         EmpiricalRisk,
         Optimum,
@@ -39,17 +42,22 @@ if TYPE_CHECKING:
         TwoPoint,
         Uniform,
     )
+    from dpe_jax.verification import Report, verify
 
 __all__ = [
     "Algorithm",
     "CentralizedSGD",
+    "Cluster",
     "ConditionWarning",
     "ConventionalDSGD",
     "CoordinateFactors",
     "EmpiricalRisk",
     "EncryptedDSGD",
+    "Encryption",
     "Factors",
+    "Forecast",
     "Gamma",
+    "InProcess",
     "InputError",
     "LinkFactors",
     "LogNormal",
@@ -62,29 +70,37 @@ __all__ = [
     "OptimumError",
     "PowerLaw",
     "Problem",
+    "Processes",
     "PublicFactors",
     "Quadratic",
+    "Report",
     "Result",
     "Schedule",
     "SensorEstimation",
     "Simulation",
     "TwoPoint",
     "Uniform",
+    "WorkerDiedError",
     "band",
     "breast_cancer",
     "fit_decay",
+    "forecast",
     "load",
     "quantization_bound",
     "simulate",
+    "verify",
 ]
 
 _HOME = {
     "algorithms": ("Algorithm", "CentralizedSGD", "ConventionalDSGD", "EncryptedDSGD"),
     "bands": ("band", "fit_decay"),
     "bounds": ("quantization_bound",),
-    "errors": ("InputError", "OptimumError"),
+    "cost": ("Forecast", "forecast"),
+    "errors": ("InputError", "OptimumError", "WorkerDiedError"),
     "factors": ("CoordinateFactors", "Factors", "LinkFactors", "PublicFactors"),
+    "fanout": ("Cluster", "InProcess", "Processes"),
     "network": ("Network",),
+    "paillier.setup": ("Encryption",),
     "problems": (
         "EmpiricalRisk",
         "Optimum",
@@ -105,6 +121,7 @@ _HOME = {
         "TwoPoint",
         "Uniform",
     ),
+    "verification": ("Report", "verify"),
 }
 
 

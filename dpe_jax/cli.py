@@ -8,11 +8,13 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
-from dpe_jax.errors import InputError, OptimumError
+from dpe_jax.errors import InputError, OptimumError, WorkerDiedError
 
 DONE, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 2, 130, 141
 
 _PRECISIONS = ("float32", "float64")
+_BACKENDS = ("fast", "phe")
+_RANDOMNESS = ("short", "full")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,6 +57,22 @@ def _parser() -> argparse.ArgumentParser:
             help="precision of gradients; the state of the encrypted method is int64",
         )
 
+    def encryption(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "--backend", metavar="|".join(_BACKENDS), default="fast", help="implementation (fast)"
+        )
+        sub.add_argument(
+            "--randomness",
+            metavar="|".join(_RANDOMNESS),
+            help="exponents of fast: half the length of n (its default), or full; phe has full",
+        )
+        sub.add_argument(
+            "--key-bits", metavar="N", default="2048", help="length of the keys (2048)"
+        )
+        sub.add_argument(
+            "--insecure-test-keys", action="store_true", help="allow keys that protect nothing"
+        )
+
     sub = command("reproduce", "The main job: run and check the presets, with tables and figures.")
     options(sub)
     sub.add_argument(
@@ -63,6 +81,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", metavar="DIR", help="folder of the results (dpe-results/reproduce)")
     sub.add_argument(
         "--overwrite", action="store_true", help="replace results of other settings in --out"
+    )
+    sub.add_argument(
+        "--verify-seconds",
+        metavar="S",
+        default="30",
+        help="about how long to replay runs with encryption, all presets together (30; 0: not)",
     )
 
     sub = command("run", "Run a preset or a configuration file.")
@@ -76,6 +100,25 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--overwrite", action="store_true", help="replace the result that is in --out")
     sub.add_argument("--check", action="store_true", help="exit with 1 if a check of it fails")
     sub.add_argument("--no-figures", action="store_true", help="do not draw figures")
+
+    sub = command("verify", "Replay traced runs of a result with real Paillier encryption.")
+    sub.add_argument("folder", metavar="DIR", help="a folder that dpe run --trace wrote")
+    sub.add_argument("--lanes", metavar="RUNS", help="traced runs to replay, such as 0,1 (all)")
+    sub.add_argument("--iterations", metavar="N", help="only the first iterations of each run")
+    encryption(sub)
+    sub.add_argument("--workers", metavar="N", help="processes on this machine (its processors)")
+    sub.add_argument("--dask", metavar="ADDRESS", help="use the workers of this Dask scheduler")
+    sub.add_argument(
+        "--segment", metavar="N", help="iterations of one part of the work, kept when finished"
+    )
+    sub.add_argument(
+        "--restart", action="store_true", help="do not go on from an interrupted verification"
+    )
+
+    sub = command("cost", "Forecast time and traffic of an encrypted deployment.")
+    sub.add_argument("config", metavar="PRESET|CONFIG", help="a preset, or a path to a .toml file")
+    sub.add_argument("--iterations", metavar="N", help="iterations (those of the configuration)")
+    encryption(sub)
 
     sub = command("plot", "Draw the figures of a result again.")
     sub.add_argument("folder", metavar="DIR", help="a folder that dpe run wrote")
@@ -96,19 +139,35 @@ def _read(options: argparse.Namespace, left_over: list[str]) -> None:
         ("seed", 0, 2**63 - 1),
         ("points", 2, 2**31),
         ("block", 1, 2**32),
+        ("workers", 1, 4096),
+        ("segment", 1, 2**32),
+        ("key_bits", 2, 2**16),
     ):
         text = getattr(options, name, None)
         if text is not None:
             accepted = f"an integer from {least} to {most}"
-            setattr(options, name, _integer(f"--{name}", text, least, most, accepted))
-    trace = getattr(options, "trace", None)
-    if trace is not None:
-        accepted = "run numbers separated by commas, such as 0,1"
-        parts = trace.split(",") if trace else []
-        options.trace = [_integer("--trace", part, 0, 2**32 - 1, accepted) for part in parts]
-    precision = getattr(options, "precision", None)
-    if precision not in (None, *_PRECISIONS):
-        raise InputError("--precision", precision, f"one of {', '.join(_PRECISIONS)}")
+            shown = f"--{name.replace('_', '-')}"
+            setattr(options, name, _integer(shown, text, least, most, accepted))
+    for name in ("trace", "lanes"):
+        runs = getattr(options, name, None)
+        if runs is not None:
+            accepted = "run numbers separated by commas, such as 0,1"
+            # Tracing no run is a choice; to verify none is not.
+            parts = runs.split(",") if runs or name == "lanes" else []
+            numbers = [_integer(f"--{name}", part, 0, 2**32 - 1, accepted) for part in parts]
+            setattr(options, name, numbers)
+    for name, choices in (
+        ("precision", _PRECISIONS),
+        ("backend", _BACKENDS),
+        ("randomness", _RANDOMNESS),
+    ):
+        chosen = getattr(options, name, None)
+        if chosen not in (None, *choices):
+            raise InputError(f"--{name}", chosen, f"one of {', '.join(choices)}")
+    if getattr(options, "verify_seconds", None) is not None:
+        options.verify_seconds = _seconds("--verify-seconds", options.verify_seconds)
+    if getattr(options, "dask", None) is not None and options.workers is not None:
+        raise InputError("--workers", options.workers, "no such option beside --dask")
     for name, shown in (("out", "--out"), ("folder", "DIR")):
         if getattr(options, name, None) == "":
             raise InputError(shown, "", "the path of a folder")
@@ -121,6 +180,16 @@ def _integer(name: str, text: str, least: int, most: int, accepted: str) -> int:
         value = least - 1
     if not least <= value <= most:
         raise InputError(name, text, accepted)
+    return value
+
+
+def _seconds(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1e9:
+        raise InputError(name, text, "a number of seconds from 0 to 1e9")
     return value
 
 
@@ -159,8 +228,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of stdout has gone; Python would fail once more when it flushes at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
-    except KeyboardInterrupt:
-        sys.stderr.write(_line("interrupted; what was not finished has been removed"))
+    except WorkerDiedError as error:
+        sys.stderr.write(_line(error))
+        return BAD_INPUT
+    except KeyboardInterrupt as error:
+        kept = str(error) or "what was not finished has been removed"
+        sys.stderr.write(_line(f"interrupted; {kept}"))
         return INTERRUPTED
 
 

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dpe_jax import article, experiment
+from dpe_jax import article, experiment, replays
+from dpe_jax.config import Config
 from dpe_jax.errors import InputError
 from dpe_jax.folder import jsonable, write_json
 from dpe_jax.progress import Bars
@@ -31,7 +32,14 @@ _COLUMNS = (
 def run(options: argparse.Namespace) -> int:
     """Run the parsed command; returns the exit status."""
     log = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    command = {"presets": _presets, "plot": _plot, "run": _run, "reproduce": _reproduce}
+    command = {
+        "presets": _presets,
+        "plot": _plot,
+        "run": _run,
+        "reproduce": _reproduce,
+        "verify": replays.run_verify,
+        "cost": replays.run_cost,
+    }
     if not options.json:
         return command[options.command](options, log, _screen())[0]
     # Whatever a library prints meanwhile goes to stderr: stdout is for the one object.
@@ -108,7 +116,11 @@ def _reproduce(
     for name in names:
         if name not in known:
             raise InputError("--only", name, f"one of {', '.join(known)}")
-    configs = {name: experiment.override(known[name], _changes(options)) for name in names}
+    seconds = options.verify_seconds
+    configs = {
+        name: _traced(experiment.override(known[name], _changes(options)), seconds)
+        for name in names
+    }
     out = Path(options.out) if options.out else Path("dpe-results") / "reproduce"
     made: list[Check] = []
     reports: dict[str, Any] = {}
@@ -128,6 +140,13 @@ def _reproduce(
         figures = _draw(outcome.stored, out / name / "figures")
         made += [Check(f"{name}: {check.name}", *check[1:]) for check in outcome.checks]
         reports[name] = _report(outcome, figures)
+        if seconds:
+            log.print(f"{name}: {_REPLAYED} runs once more, with 2048-bit Paillier encryption")
+            report = replays.replay_within(outcome.stored, seconds / len(configs), log)
+            if screen:
+                replays.show_report(screen, report)
+            made.append(Check(f"{name}: replay", report.verified, replays.verdict(report)))
+            reports[name]["verification"] = report.to_dict()
     tables = article.tables()
     made += article.checks(tables)
     if screen:
@@ -147,6 +166,16 @@ def _reproduce(
     if screen:
         screen.print(f"written to {out}", soft_wrap=True)
     return 0 if passed else 1, report
+
+
+_REPLAYED = 2
+"""Runs of each preset that are replayed with encryption."""
+
+
+def _traced(config: Config, seconds: float) -> Config:
+    """With the first runs traced, if they are to be replayed."""
+    first = list(range(min(_REPLAYED, config.runs)))
+    return experiment.override(config, {"trace": first}) if seconds else config
 
 
 def _warn(log: Console, outcome: experiment.Outcome) -> None:

@@ -13,6 +13,14 @@ class InputError(ValueError):
         self.value = value
         self.accepted = accepted
 
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, object, str]]:
+        # Python would call the class with the one message when the error comes from a worker.
+        return type(self), (self.argument, self.value, self.accepted)
+
 
 class OptimumError(RuntimeError):
     """The reference optimum was not reached to the gradient norm that is promised."""
+
+
+class WorkerDiedError(RuntimeError):
+    """A worker, or the cluster that it belongs to, was lost before its task was done."""

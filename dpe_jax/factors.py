@@ -1,8 +1,9 @@
 """Weight factors: how the two ends of a link share its coupling weight in the encrypted exchange.
 
-Agent i multiplies by a_{i→j}, its neighbor j by a_{j→i}, and Σ_j c_ij a_{i→j} a_{j→i} (q_j − q_i) is
-all that i decrypts. Private random factors, afresh in each iteration, keep either end from knowing
-the weight (Ruan, Gao, Wang 2019); they are part of the dynamics.
+Agent i multiplies by a_{i→j}, its neighbor j by a_{j→i}; i decrypts the sum over its neighbors of
+c_ij a_{i→j} a_{j→i} (q_j − q_i), and nothing else. Private random factors, afresh in each
+iteration, keep either end from knowing the weight (Ruan, Gao, Wang 2019). They are part of the
+dynamics.
 """
 
 import abc

@@ -15,6 +15,9 @@ from dpe_jax.errors import InputError
 
 MANIFEST, SUMMARY, CONFIG = "manifest.json", "summary.json", "config.toml"
 CURVES, TRACE = "curves.zarr", "trace.zarr"
+CHECKPOINT = ".verify-"
+"""How the name of a folder begins that holds the finished parts of an interrupted verification."""
+
 _OWN = {MANIFEST, SUMMARY, CONFIG, CURVES, TRACE, "figures"}
 
 
@@ -62,7 +65,8 @@ def _check_replaceable(out: Path, overwrite: bool) -> None:
     if out.is_dir() and any(out.iterdir()):
         if not (out / MANIFEST).is_file():
             raise InputError("--out", str(out), "a new folder, or one that holds a dpe result")
-        others = {path.name for path in out.iterdir()} - _OWN
+        names = {path.name for path in out.iterdir() if not path.name.startswith(CHECKPOINT)}
+        others = names - _OWN
         if others:
             accepted = f"a folder without files of others ({min(others)} would be lost)"
             raise InputError("--out", str(out), accepted)

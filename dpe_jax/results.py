@@ -125,8 +125,8 @@ def _chunks(shape: tuple[int, ...], lanes: int) -> tuple[int, ...]:
     return (1, rows, *rest, width)
 
 
-def write_trace(path: Path, method: str, trace: Trace, simulation: Simulation) -> None:
-    """trace.zarr, one group a method: the integers, and all that a replay needs beside them.
+def trace_dataset(method: str, trace: Trace, simulation: Simulation) -> "xr.Dataset":
+    """The integers of the traced lanes, and all that a replay needs beside them.
 
     Where a lane's `status` is not ok, its integers hold up to the first |Y| > 2⁶⁰ only.
     """
@@ -135,12 +135,13 @@ def write_trace(path: Path, method: str, trace: Trace, simulation: Simulation) -
     algorithm, network = simulation.algorithms[method], simulation.network
     table = algorithm.table(network, np.arange(simulation.iterations, dtype=np.int64))
     described = algorithm.describe()
-    dataset = xr.Dataset(
+    of_iteration = "lane", "iteration", "agent", "coordinate"
+    return xr.Dataset(
         {
             "trace_state": (("lane", "moment", "agent", "coordinate"), trace.state),
-            "trace_level": (("lane", "iteration", "agent", "coordinate"), trace.level),
-            "trace_sum": (("lane", "iteration", "agent", "coordinate"), trace.sums),
-            "trace_increment": (("lane", "iteration", "agent", "coordinate"), trace.increment),
+            "trace_level": (of_iteration, trace.level),
+            "trace_sum": (of_iteration, trace.sums),
+            "trace_increment": (of_iteration, trace.increment),
             "gain": (("iteration",), table.gain),
             "increment_scale": (("iteration",), table.increment_scale),
             "status": ("lane", trace.status),
@@ -158,6 +159,11 @@ def write_trace(path: Path, method: str, trace: Trace, simulation: Simulation) -
             "fraction_bits": FRACTION_BITS,
         },
     )
+
+
+def write_trace(path: Path, method: str, trace: Trace, simulation: Simulation) -> None:
+    """trace.zarr, one group a method."""
+    dataset = trace_dataset(method, trace, simulation)
     dataset.to_zarr(path, group=method, mode="a", consolidated=False, zarr_format=2)
 
 

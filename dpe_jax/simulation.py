@@ -117,7 +117,7 @@ class Simulation:
     @property
     def workers(self) -> int:
         """Blocks computed at the same time: one for each processor, or one on a GPU."""
-        return _processors() if jax.default_backend() == "cpu" else 1
+        return processors() if jax.default_backend() == "cpu" else 1
 
     @property
     def block_lanes(self) -> int:
@@ -149,8 +149,8 @@ class Simulation:
         for name, rounding in self.headroom()["gain_rounding"].items():
             if rounding > _COARSE_GAIN:
                 text = (
-                    f"{name}: Γ^k is up to {rounding:.1%} away from its exact value; weights with a "
-                    f"smaller common denominator than {self.network.denominator} mend that"
+                    f"{name}: Γ^k is up to {rounding:.1%} away from its exact value; weights with "
+                    f"a smaller common denominator than {self.network.denominator} mend that"
                 )
                 warnings.warn(text, ConditionWarning, stacklevel=3)
 
@@ -222,7 +222,7 @@ def _start(x0: Any, shape: tuple[int, int]) -> np.ndarray:
     return given.astype(np.float64)
 
 
-def _processors() -> int:
+def processors() -> int:
     """Processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -119,6 +119,8 @@ def _quantization(
             point, agent = (int(i) for i in np.unravel_index(means.argmax(), means.shape))
             iteration = int(curves.iteration.values[first + point])
     bound = quantization_bound(simulation.network.agents, simulation.problem.dim, algorithm.delta)
+    # Random weights are independent of the errors: E (w^k)² = w² (1 + variance) (derived).
+    bound *= 1 + algorithm.factors.variance
     return {"largest_mean": largest, "iteration": iteration, "agent": agent, "bound": bound}
 
 

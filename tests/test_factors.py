@@ -39,7 +39,7 @@ def test_an_independent_replay_agrees_in_every_integer(factors, network) -> None
         )  # fmt: skip
 
     found = replay(described)
-    assert found.Y == trace.state[1].tolist()
+    assert trace.state[1].tolist() == found.Y
     assert found.q == trace.level[1].tolist()
     assert found.v == trace.sums[1].tolist()
     if factors.low < factors.high:

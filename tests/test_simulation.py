@@ -306,7 +306,7 @@ def test_a_number_is_a_constant_schedule_and_a_function_an_optax_one() -> None:
 
 
 def test_one_processor_still_has_small_blocks(monkeypatch) -> None:
-    monkeypatch.setattr(module, "_processors", lambda: 1)
+    monkeypatch.setattr(module, "processors", lambda: 1)
     large = Simulation({"method": ENCRYPTED}, FULL, NETWORK, 1_000_000, 9)
     assert large.workers == 1
     assert large.block_lanes * FULL.agents * FULL.dim <= 2**17

@@ -1,0 +1,1 @@
+"""Paillier encryption and the network of parties that uses it. Does not import JAX."""
