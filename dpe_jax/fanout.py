@@ -6,6 +6,7 @@ only where they are used.
 """
 
 import abc
+import asyncio
 import contextlib
 import itertools
 import logging
@@ -18,6 +19,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, TypeVar, final
@@ -186,8 +188,8 @@ class Cluster(Fanout):
             return {
                 "kind": "dask",
                 "address": self.address,
-                "workers": len(client.nthreads()),
-                "threads": _threads(client),
+                "workers": len(_threads(client)),
+                "threads": sum(_threads(client).values()),
                 "distributed": version("distributed"),
                 "python": platform.python_version(),
             }
@@ -201,7 +203,7 @@ class Cluster(Fanout):
         waiting = enumerate(tasks)
         completed = as_completed(loop=client.loop, with_results=True, raise_errors=False)
         indices = {}
-        threads = _threads(client)
+        threads = sum(_threads(client).values())
         called = seen = time.monotonic()
         while True:
             if client.status != "running":
@@ -230,7 +232,7 @@ class Cluster(Fanout):
             if now - called > _ROLL_CALL:
                 called = now
                 try:
-                    threads = _threads(client)
+                    threads = sum(_threads(client).values())
                 except OSError:
                     continue  # Seen above.
                 seen = now if threads else seen
@@ -250,6 +252,10 @@ class Cluster(Fanout):
             accepted = "the package distributed to be there: install 'dpe-jax[dask]'"
             raise InputError("--dask", self.address, accepted) from None
         try:
+            # First without a client: one that fails to connect leaves a thread, and hangs when it
+            # is collected as garbage.
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(asyncio.run, _knock(self.address, self.timeout)).result()
             with warnings.catch_warnings():
                 # Of the versions that it compares, those that matter here are checked below.
                 warnings.simplefilter("ignore", VersionMismatchWarning)
@@ -257,7 +263,8 @@ class Cluster(Fanout):
         except (OSError, ValueError):
             accepted = "the address of a Dask scheduler that answers, such as tcp://host:8786"
             raise InputError("--dask", self.address, accepted) from None
-        with _told_once(), client:
+        with _told_once(), contextlib.ExitStack() as after:
+            after.callback(_leave, client, self.timeout)
             try:
                 client.wait_for_workers(1, timeout=self.timeout)
             except TimeoutError:
@@ -335,23 +342,39 @@ def _interrupts_kept_from_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _drop(_: logging.LogRecord) -> bool:
+    return False
+
+
 @contextlib.contextmanager
 def _told_once() -> Iterator[None]:
-    """A lost scheduler is an error here already; Dask would print it once more."""
-
-    def new(record: logging.LogRecord) -> bool:
-        return "Failed to reconnect to scheduler" not in str(record.msg)
-
+    """What goes wrong with a client is an error here already; Dask would print it once more."""
     logger = logging.getLogger("distributed.client")
-    logger.addFilter(new)
+    logger.addFilter(_drop)
     try:
         yield
     finally:
-        logger.removeFilter(new)
+        logger.removeFilter(_drop)
 
 
-def _threads(client: "Client") -> int:
-    return sum(client.nthreads().values())
+async def _knock(address: str, timeout: float) -> None:
+    from distributed import Security
+    from distributed.comm.core import connect
+
+    arguments = Security().get_connection_args("client")
+    # The limit of `connect` does not cover its greeting, to which something else never answers.
+    async with asyncio.timeout(timeout):
+        await (await connect(address, timeout=timeout, **arguments)).close()
+
+
+def _leave(client: "Client", timeout: float) -> None:
+    with contextlib.suppress(TimeoutError):  # where the scheduler does not answer any more
+        client.close(timeout)
+
+
+def _threads(client: Any) -> dict[str, int]:
+    """The number of threads of each worker."""
+    return client.nthreads()
 
 
 def _check_versions(address: str, versions: Any) -> None:
