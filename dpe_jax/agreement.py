@@ -4,14 +4,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Bool, Int64
 
 from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.errors import InputError
-from dpe_jax.lattice import FRACTION_BITS
+from dpe_jax.lattice import FRACTION_BITS, LEFT_RANGE, NON_FINITE, STATE_LIMIT
 from dpe_jax.simulation import Simulation
 
 if TYPE_CHECKING:
     import xarray as xr
+
+
+_LAST_WORDS = {LEFT_RANGE: -(2**61), NON_FINITE: -(2**62)}
+"""What an element of Y is from its failure on; the later status outranks the other."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,9 @@ class Disagreement:
 
 def disagreements(simulation: Simulation, method: str, trace: "xr.Dataset") -> list[Disagreement]:
     """Weights, D, δ, Γ^k, λ̄^k·2³²/δ, seed, rounding, factors, runs and Y_0, each worked out anew.
+
+    Likewise the status of each lane, from its last state, and that whatever left the range stayed
+    as it was.
 
     Of an array the first number that differs is named. InputError if the trace is of a method that
     the simulation does not have on the lattice.
@@ -74,5 +82,24 @@ def disagreements(simulation: Simulation, method: str, trace: "xr.Dataset") -> l
     compare("increment_scale", table.increment_scale, trace.increment_scale.values)
     compare("run", np.sort(runs), np.sort(trace.run.values))
     lanes = trace.sizes["lane"]
-    compare("Y_0", np.broadcast_to(start, (lanes, *start.shape)), trace.trace_state.values[:, 0])
+    state = trace.trace_state.values
+    compare("Y_0", np.broadcast_to(start, (lanes, *start.shape)), state[:, 0])
+    status = np.zeros(lanes, np.int64)
+    for code, word in _LAST_WORDS.items():
+        status[(state[:, -1] == word).any(axis=(1, 2))] = code
+    compare("status", status, trace.status.values)
+    # A failed element has one of these words from then on; nothing else is out of range.
+    kept = np.where(out_of_range(state[:, :-1]), state[:, :-1], state[:, 1:])
+    compare("trace_state", np.concatenate([state[:, :1], kept], axis=1), state)
+    words = np.isin(state, list(_LAST_WORDS.values()))
+    for index in np.argwhere(out_of_range(state) & ~words)[:1]:
+        place = tuple(index.tolist())
+        expected = f"at most {STATE_LIMIT} in size"
+        found.append(Disagreement(method, "trace_state", place, expected, state[place].item()))
     return found
+
+
+def out_of_range(state: Int64[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]:
+    """|Y| > 2⁶⁰."""
+    # Not np.abs: −2⁶³ is its own.
+    return (state > STATE_LIMIT) | (state < -STATE_LIMIT)

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from dpe_jax.errors import InputError
 from dpe_jax.folder import CHECKPOINT, jsonable, read_json, write_json
 
 
@@ -32,9 +33,13 @@ class Checkpoint:
         return found
 
     def save(self, number: int, part: dict[str, Any]) -> None:
-        """Keep a part."""
-        self._path.mkdir(exist_ok=True)
-        write_json(self._path / f"{number}.json", part)
+        """Keep a part; InputError where nothing can be written."""
+        try:
+            self._path.mkdir(exist_ok=True)
+            write_json(self._path / f"{number}.json", part)
+        except OSError as error:
+            accepted = f"a writable folder with room ({error.strerror or error})"
+            raise InputError("DIR", str(self._path.parent), accepted) from error
 
     def clear(self) -> None:
         """Forget all parts."""

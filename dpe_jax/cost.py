@@ -212,7 +212,8 @@ def count(protocol: Protocol, unit: Unit, encryption: Encryption, iterations: in
 
     of_all = seconds(neighbors)
     setup = protocol.agents * (unit.generate + unit.operations["keys"])
-    setup += directed * unit.operations["tables"]
+    # An agent's own key has a table as well.
+    setup += (protocol.agents + directed) * unit.operations["tables"]
     iteration = sum(of_all.values())
     return Forecast(
         agents=protocol.agents,

@@ -313,8 +313,8 @@ class _TracePieces:
         before, level, sums, mixing = map(np.concatenate, zip(*self._pieces, strict=True))
         state = np.concatenate([before, last[None]])
         increment = state[:-1] + mixing - state[1:]
-        integers = (np.moveaxis(column, -1, 0) for column in (state, level, sums, increment))
-        return Trace(run, *integers, status)
+        by_lane = [np.moveaxis(column, -1, 0) for column in (state, level, sums, increment)]
+        return Trace(run, by_lane[0], by_lane[1], by_lane[2], by_lane[3], status)
 
 
 def _gather(

@@ -23,7 +23,8 @@ from dpe_jax.results import Stored, load
 from dpe_jax.simulation import processors
 from dpe_jax.verification import SEGMENT, Report, verify
 
-_KEPT = "finished parts are kept: the same command goes on from them"
+_PARTS = 4
+"""Parts of each lane of a short replay: progress is seen, and few tables are made anew."""
 
 
 def run_verify(
@@ -32,7 +33,7 @@ def run_verify(
     """`dpe verify DIR`."""
     encryption = _encryption(options, log)
     stored = load(Path(options.folder))
-    with Bars(log, "iterations") as bars, _what_is_kept():
+    with Bars(log, "iterations") as bars, _what_is_kept(options), _as_options():
         report = verify(
             stored,
             encryption=encryption,
@@ -78,15 +79,15 @@ def replay_within(stored: Stored, seconds: float, log: Console) -> Report:
         cost.forecast(simulation, name, encryption, seconds=0.5).iteration_seconds
         for name in stored.traces()
     )
-    affordable = int(seconds * workers / (slowest * lanes))
+    # More workers than parts are idle.
+    affordable = int(seconds * min(workers, _PARTS * lanes) / (slowest * lanes))
     iterations = max(1, min(simulation.iterations, affordable))
-    # One part a lane: the parts of a lane would only begin with the same tables again.
     with Bars(log, "iterations") as bars:
         report = verify(
             stored,
             encryption=encryption,
             iterations=iterations,
-            segment=iterations,
+            segment=-(-iterations // _PARTS),
             fanout=Processes(workers),
             resume=False,
             progress=bars,
@@ -243,12 +244,25 @@ def _fanout(options: argparse.Namespace) -> Fanout:
 
 
 @contextlib.contextmanager
-def _what_is_kept() -> Iterator[None]:
+def _what_is_kept(options: argparse.Namespace) -> Iterator[None]:
     """Say with an interrupt what becomes of what was done."""
     try:
         yield
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(_KEPT) from error
+        same = "the same command without --restart" if options.restart else "the same command"
+        raise KeyboardInterrupt(f"finished parts are kept: {same} goes on from them") from error
+
+
+@contextlib.contextmanager
+def _as_options() -> Iterator[None]:
+    """Name arguments as they are on the command line."""
+    shown = {"runs": "--lanes", "iterations": "--iterations"}
+    try:
+        yield
+    except InputError as error:
+        if error.argument not in shown:
+            raise
+        raise InputError(shown[error.argument], error.value, error.accepted) from error
 
 
 def _bytes(count: int) -> str:

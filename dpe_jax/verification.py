@@ -10,21 +10,22 @@ Three questions, answered apart:
   distance, not a verdict (`recompute`).
 """
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int64
 
 from dpe_jax import recompute
-from dpe_jax.agreement import Disagreement, disagreements
+from dpe_jax.agreement import Disagreement, disagreements, out_of_range
 from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.checkpoint import Checkpoint
 from dpe_jax.errors import InputError
 from dpe_jax.fanout import Fanout, InProcess
-from dpe_jax.lattice import OK, STATE_LIMIT, STATUS_NAMES
+from dpe_jax.lattice import STATUS_NAMES
 from dpe_jax.paillier.protocol import Factors, Protocol
 from dpe_jax.paillier.replay import Mismatch, Replayed, Stretch
 from dpe_jax.paillier.setup import Encryption, Work, protocol_for
@@ -116,28 +117,61 @@ def verify(
 
     Parts of `segment` iterations, each from a recorded Y_k, go to the workers of `fanout`. Those of
     a stored result are kept in its folder until all are done, so that an interrupted verification
-    goes on where it was (unless not `resume`). InputError where nothing was traced, and for
-    settings that do not fit.
+    goes on where it was (unless not `resume`: then it begins anew, and keeps its own). InputError
+    where nothing was traced, and for settings that do not fit.
+    """
+    simulation, traces = _source(source)
+    return verify_traces(
+        simulation,
+        traces,
+        Encryption() if encryption is None else encryption,
+        runs=runs,
+        iterations=iterations,
+        segment=segment,
+        fanout=InProcess() if fanout is None else fanout,
+        stored=source if isinstance(source, Stored) else None,
+        resume=resume,
+        progress=progress,
+    )
+
+
+def verify_traces(
+    simulation: Simulation,
+    traces: Mapping[str, "xr.Dataset"],
+    encryption: Encryption,
+    *,
+    runs: tuple[int, ...] | None = None,
+    iterations: int | None = None,
+    segment: int = SEGMENT,
+    fanout: Fanout = InProcess(),  # noqa: B008 (it is frozen)
+    stored: Stored | None = None,
+    resume: bool = True,
+    progress: Progress = lambda *_: None,
+) -> Report:
+    """As `verify`, of the traces (by method) that a simulation is said to have left.
+
+    Finished parts are kept in the folder of `stored`, if there is one.
     """
     began = time.perf_counter()
-    encryption = Encryption() if encryption is None else encryption
-    fanout = InProcess() if fanout is None else fanout
-    simulation, traces = _source(source)
     _check(runs, iterations, segment, simulation)
     differing = [
         d for name, trace in traces.items() for d in disagreements(simulation, name, trace)
     ]
     protocols = {name: _protocol(trace, encryption) for name, trace in traces.items()}
-    parts = [
-        part
-        for name, trace in traces.items()
-        for part in _parts(name, trace, protocols[name], runs, iterations, segment)
-    ]
+    lanes: list[Lane] = []
+    parts: list[_Part] = []
+    for name, trace in traces.items():
+        for lane, recorded in _lanes(name, trace, runs, iterations):
+            lanes.append(lane)
+            parts += _parts(lane, recorded, protocols[name], segment)
     if not parts:
         raise InputError("trace", "its lanes", "one that is sound after at least an iteration")
+    where = fanout.describe()
     checkpoint = None
-    if isinstance(source, Stored) and resume:
-        checkpoint = Checkpoint(source.path, _job(encryption, parts, source))
+    if stored is not None:
+        checkpoint = Checkpoint(stored.path, _job(encryption, parts, stored))
+        if not resume:
+            checkpoint.clear()
     done = _finished(checkpoint, parts)
     resumed = len(done)
     totals = {name: sum(p.stretch.count for p in parts if p.lane.method == name) for name in traces}
@@ -148,8 +182,8 @@ def verify(
     keys = encryption.generate(simulation.network.agents) if left else []
     generation = time.perf_counter() - generation
     tasks = [(parts[number].protocol, parts[number].stretch) for number in left]
-    outcomes = fanout.results(Work(encryption, keys), tasks)
-    for index, replayed in outcomes:
+    # Not kept in a variable, so that whatever leaves the loop ends the workers.
+    for index, replayed in fanout.results(Work(encryption, keys), tasks):
         number = left[index]
         done[number] = replayed
         if checkpoint:
@@ -167,7 +201,7 @@ def verify(
     complete = all(r.iterations == p.stretch.count for r, p in zip(replays, parts, strict=True))
     report = Report(
         verified=complete and not mismatches and not differing,
-        lanes=tuple(dict.fromkeys(part.lane for part in parts)),
+        lanes=tuple(lanes),
         iterations=sum(replayed.iterations for replayed in replays),
         integers_compared=sum(replayed.compared for replayed in replays),
         mismatches=mismatches,
@@ -182,7 +216,7 @@ def verify(
         packing={name: _packing(protocol) for name, protocol in protocols.items()},
         seconds=seconds,
         wall_seconds=time.perf_counter() - began,
-        fanout=dict(fanout.describe()),
+        fanout=dict(where),
         resumed=resumed,
     )
     if checkpoint:
@@ -218,6 +252,8 @@ def _check(
     if iterations is not None and iterations > simulation.iterations:
         accepted = f"at most the {simulation.iterations} iterations of the result"
         raise InputError("iterations", iterations, accepted)
+    if runs is not None and not runs:
+        raise InputError("runs", runs, "at least one")
     for run in runs or ():
         if run not in simulation.trace:
             traced = ", ".join(map(str, simulation.trace))
@@ -242,49 +278,37 @@ def _packing(protocol: Protocol) -> dict[str, int]:
     }
 
 
-def _parts(
-    method: str,
-    trace: "xr.Dataset",
-    protocol: Protocol,
-    runs: tuple[int, ...] | None,
-    iterations: int | None,
-    segment: int,
-) -> Iterator[_Part]:
-    """The stretches of all lanes, in order."""
+def _lanes(
+    method: str, trace: "xr.Dataset", runs: tuple[int, ...] | None, iterations: int | None
+) -> Iterator[tuple[Lane, "xr.Dataset"]]:
+    """What is replayed of each lane, and its integers."""
     for place, run in enumerate(trace.run.values.tolist()):
-        if runs is not None and run not in runs:
-            continue
-        recorded = trace.isel(lane=place)
-        state = recorded.trace_state.values
-        status = int(recorded.status)
-        count = _sound(state, status)
-        if iterations is not None:
-            count = min(count, iterations)
-        lane = Lane(method, run, count, STATUS_NAMES[status])
-        for first in range(0, count, segment):
-            own = slice(first, min(first + segment, count))
-            yield _Part(
-                lane,
-                Stretch(
-                    method,
-                    run,
-                    first,
-                    trace.gain.values[own],
-                    state[own.start : own.stop + 1],
-                    recorded.trace_level.values[own],
-                    recorded.trace_sum.values[own],
-                    recorded.trace_increment.values[own],
-                ),
-                protocol,
-            )
+        if runs is None or run in runs:
+            recorded = trace.isel(lane=place)
+            sound = _sound(recorded.trace_state.values)
+            count = sound if iterations is None else min(sound, iterations)
+            status = dict(enumerate(STATUS_NAMES)).get(int(recorded.status), "unknown")
+            yield Lane(method, run, count, status), recorded
 
 
-def _sound(state: Int64[np.ndarray, "moments agents dim"], status: int) -> int:
-    """Iterations up to the last state before the lane failed; all, if it did not."""
-    if status == OK:
-        return len(state) - 1
-    # Not np.abs: the word of a failed element may be −2⁶³, of which it is itself.
-    beyond = ((state > STATE_LIMIT) | (state < -STATE_LIMIT)).any(axis=(1, 2))
+def _parts(lane: Lane, recorded: "xr.Dataset", protocol: Protocol, segment: int) -> Iterator[_Part]:
+    """The stretches of one lane, in order."""
+    gain, state = recorded.gain.values, recorded.trace_state.values
+    level, sums = recorded.trace_level.values, recorded.trace_sum.values
+    increment = recorded.trace_increment.values
+    for first in range(0, lane.iterations, segment):
+        own = slice(first, min(first + segment, lane.iterations))
+        following = state[own.start : own.stop + 1]
+        integers = gain[own], following, level[own], sums[own], increment[own]
+        yield _Part(lane, Stretch(lane.method, lane.run, first, *integers), protocol)
+
+
+def _sound(state: Int64[np.ndarray, "moments agents dim"]) -> int:
+    """Iterations up to the last state before the lane failed; all, if it did not.
+
+    That it then failed as the simulation fails is for `disagreements` to see.
+    """
+    beyond = out_of_range(state).any(axis=(1, 2))
     return max(0, int(np.argmax(beyond)) - 1) if beyond.any() else len(state) - 1
 
 
@@ -300,9 +324,12 @@ def _job(encryption: Encryption, parts: list[_Part], source: Stored) -> dict[str
 def _finished(checkpoint: Checkpoint | None, parts: list[_Part]) -> dict[int, Replayed]:
     """Outcomes of parts that were finished before."""
     found = checkpoint.parts() if checkpoint else {}
-    return {
-        number: Replayed.from_dict(part) for number, part in found.items() if number < len(parts)
-    }
+    finished = {}
+    for number in sorted(found.keys() & set(range(len(parts)))):
+        # What is no outcome, whoever left it there, counts for nothing.
+        with contextlib.suppress(KeyError, TypeError):
+            finished[number] = Replayed.from_dict(found[number])
+    return finished
 
 
 def _increments(

@@ -333,7 +333,8 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 def test_reproduce_fails_where_a_check_fails(tmp_path, capsys) -> None:
     out = tmp_path / "out"
     arguments = ["reproduce", "--only", "five-agents", "--runs", "64", "--iterations", "200"]
-    assert cli.main([*arguments, "--points", "20", "--out", str(out), "--json"]) == 1
+    arguments += ["--points", "20", "--verify-seconds", "0"]
+    assert cli.main([*arguments, "--out", str(out), "--json"]) == 1
     report = the_object(capsys.readouterr().out)
     assert report["passed"] is False
     failed = [check["name"] for check in report["checks"] if not check["passed"]]
@@ -350,13 +351,14 @@ def test_reproduce_fails_where_a_check_fails(tmp_path, capsys) -> None:
 def test_reproduce_is_done_where_all_hold(tmp_path, monkeypatch, capsys) -> None:
     easy = config({**TINY, "name": "easy", "checks.gap_fraction": 0.99})
     monkeypatch.setattr(experiment, "presets", lambda: {"easy": easy})
-    assert cli.main(["reproduce", "--out", str(tmp_path / "out")]) == 0
+    arguments = ["reproduce", "--out", str(tmp_path / "out"), "--verify-seconds", "0"]
+    assert cli.main(arguments) == 0
     captured = capsys.readouterr()
     for word in ("easy: 3 runs", "misprint", "1 − μγ", "pass easy: m: every run sound"):
         assert word in captured.out
     assert "FAIL" not in captured.out
     # Once more into the same folder.
-    assert cli.main(["reproduce", "--out", str(tmp_path / "out"), "--json"]) == 0
+    assert cli.main([*arguments, "--json"]) == 0
     assert the_object(capsys.readouterr().out)["passed"] is True
 
 
@@ -394,6 +396,7 @@ def test_reproduce_replaces_only_a_result_of_the_same_settings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     short = ["reproduce", "--only", "five-agents", "--runs", "16", "--out", str(tmp_path / "r")]
+    short += ["--verify-seconds", "0"]
     for iterations, extra, status in [
         ("20", [], 1),
         ("20", [], 1),
