@@ -140,7 +140,7 @@ def _reproduce(
         figures = _draw(outcome.stored, out / name / "figures")
         made += [Check(f"{name}: {check.name}", *check[1:]) for check in outcome.checks]
         reports[name] = _report(outcome, figures)
-        if seconds:
+        if seconds and outcome.stored.traces():
             log.print(f"{name}: {_REPLAYED} runs once more, with 2048-bit Paillier encryption")
             report = replays.replay_within(outcome.stored, seconds / len(configs), log)
             if screen:

@@ -142,6 +142,11 @@ class Processes(Fanout):
                 " memory"
             ) from None
         finally:
+            # Killing forgets tasks that no worker has yet, but not their numbers in this queue, over
+            # which the thread that hands tasks out would then stumble, and print a traceback.
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    executor._work_ids.get_nowait()
             executor.shutdown(wait=True, kill_workers=True)
 
     def describe(self) -> Description:

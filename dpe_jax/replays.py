@@ -21,7 +21,7 @@ from dpe_jax.paillier.setup import Encryption
 from dpe_jax.progress import Bars
 from dpe_jax.results import Stored, load
 from dpe_jax.simulation import processors
-from dpe_jax.verification import SEGMENT, Report, verify
+from dpe_jax.verification import SEGMENT, Report, verify, verify_traces
 
 _PARTS = 4
 """Parts of each lane of a short replay: progress is seen, and few tables are made anew."""
@@ -71,25 +71,28 @@ def run_cost(
 
 
 def replay_within(stored: Stored, seconds: float, log: Console) -> Report:
-    """Verify the traced runs of a result at 2048 bits, as many iterations as `seconds` allow."""
+    """Verify the traced runs of a result at 2048 bits, as many iterations as `seconds` allow.
+
+    Nothing is kept of it if it is interrupted.
+    """
     encryption, workers = Encryption(), processors()
-    simulation = stored.config.build()
-    lanes = sum(len(trace.run) for trace in stored.traces().values())
+    simulation, traces = stored.config.build(), stored.traces()
+    lanes = sum(len(trace.run) for trace in traces.values())
     slowest = max(
         cost.forecast(simulation, name, encryption, seconds=0.5).iteration_seconds
-        for name in stored.traces()
+        for name in traces
     )
     # More workers than parts are idle.
     affordable = int(seconds * min(workers, _PARTS * lanes) / (slowest * lanes))
     iterations = max(1, min(simulation.iterations, affordable))
     with Bars(log, "iterations") as bars:
-        report = verify(
-            stored,
-            encryption=encryption,
+        report = verify_traces(
+            simulation,
+            traces,
+            encryption,
             iterations=iterations,
             segment=-(-iterations // _PARTS),
             fanout=Processes(workers),
-            resume=False,
             progress=bars,
         )
     append(stored, report)

@@ -96,3 +96,38 @@ def test_ci_calls_the_line_that_the_readme_gives() -> None:
     pattern = re.search(r"grep -m1 -E '(.*?)' README.md", script)
     assert pattern is not None
     assert re.match(pattern.group(1), line)
+
+
+def test_the_section_on_verification() -> None:
+    bench = stored("bench/paillier.json")
+    text = " ".join(README.split())
+    assert f"with {bench['key_bits']}-bit keys" in text
+    assert f"medians of {bench['turns']} turns" in text
+    for preset, found in bench["exchange"].items():
+        for name, label in (
+            ("fast", "replay, `fast`"),
+            ("phe backend", "replay, `phe`"),
+            ("straightforward phe", "straightforward phe"),
+        ):
+            median = found["milliseconds"][name]["median"]
+            shown = f"{median:,.0f}" if median >= 100 else f"{median:.1f}"
+            ratio = "" if name == "fast" else f"{found['times_fast'][name]:.0f} "
+            assert f"| {preset}: {label} | {found['dim']} | {shown} | {ratio}|" in text
+    short, full = (
+        next(f for f in bench["forecast"] if f["randomness"] == kind) for kind in ("short", "full")
+    )
+    times = full["measured_milliseconds"] / short["measured_milliseconds"]
+    assert f"for {times:.1f} times the time" in text
+    worst = max(abs(forecast["ratio"] - 1) for forecast in bench["forecast"])
+    assert f"for the {len(bench['forecast'])} kinds of replay in that file" in text
+    assert f"it was at most {worst:.0%} off" in text
+    assert worst < 0.3
+    reports = [
+        stored(f"reproduce/{preset}/manifest.json")["verifications"][-1]
+        for preset in ("five-agents", "hospitals")
+    ]
+    assert all(report["verified"] and report["mismatches"] == 0 for report in reports)
+    compared, iterations = (
+        sum(report[name] for report in reports) for name in ("integers_compared", "iterations")
+    )
+    assert f"all {compared:,} integers of {iterations:,} iterations" in text

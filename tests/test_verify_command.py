@@ -313,6 +313,7 @@ def test_an_interrupted_verification_keeps_its_parts(
         os.close(child)
     assert process.returncode == cli.INTERRUPTED
     assert out == ""
+    assert "Traceback" not in told
     *_, line = told.splitlines()
     expected = "the same command without --restart" if restart else "the same command"
     assert line == f"dpe: interrupted; finished parts are kept: {expected} goes on from them"
@@ -438,7 +439,7 @@ def test_reproduce_fails_with_a_replay(
         trace.trace_sum.values[1, 0, 2, 1] += 1
         return verify_traces(simulation, {"encrypted": trace}, *arguments, **others)
 
-    monkeypatch.setattr("dpe_jax.verification.verify_traces", changed)
+    monkeypatch.setattr("dpe_jax.replays.verify_traces", changed)
     arguments = ["reproduce", "--out", str(tmp_path / "out"), "--verify-seconds", "0.1"]
     assert cli.main(arguments) == 1
     shown = capsys.readouterr().out
