@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         "--verify-seconds",
         metavar="S",
         default="30",
-        help="about how long to replay runs with encryption, all presets together (30; 0: not)",
+        help="seconds to replay runs with encryption, beside making keys (30 for all; 0: not)",
     )
 
     sub = command("run", "Run a preset or a configuration file.")
@@ -141,13 +141,15 @@ def _read(options: argparse.Namespace, left_over: list[str]) -> None:
         ("block", 1, 2**32),
         ("workers", 1, 4096),
         ("segment", 1, 2**32),
-        ("key_bits", 2, 2**16),
     ):
         text = getattr(options, name, None)
         if text is not None:
             accepted = f"an integer from {least} to {most}"
             shown = f"--{name.replace('_', '-')}"
             setattr(options, name, _integer(shown, text, least, most, accepted))
+    if getattr(options, "key_bits", None) is not None:
+        accepted = "an even integer from 2048 to 16384"
+        options.key_bits = _integer("--key-bits", options.key_bits, 1, 2**31, accepted)
     for name in ("trace", "lanes"):
         runs = getattr(options, name, None)
         if runs is not None:

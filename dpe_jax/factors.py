@@ -1,9 +1,14 @@
 """Weight factors: how the two ends of a link share its coupling weight in the encrypted exchange.
 
-Agent i multiplies by a_{i→j}, its neighbor j by a_{j→i}; i decrypts the sum over its neighbors of
-c_ij a_{i→j} a_{j→i} (q_j − q_i), and nothing else. Private random factors, afresh in each
-iteration, keep either end from knowing the weight (Ruan, Gao, Wang 2019). They are part of the
+Agent i multiplies by a_{i→j}, its neighbor j by a_{j→i}; an agent i that keeps to the protocol
+decrypts the sum over its neighbors of c_ij a_{i→j} a_{j→i} (q_j − q_i), and nothing else. Private
+random factors, afresh in each iteration, are those of Ruan, Gao and Wang 2019. They are part of the
 dynamics.
+
+They hide little from an agent that decrypts single replies. With public factors a reply shows q_j.
+With one factor f a link it shows f (q_j − q_i), whose coordinates have the greatest common divisor
+f, or a small multiple of it, as soon as there are a few of them: then q_j is known again
+(`tests/test_wire.py`). Only a factor for each coordinate leaves more than divisors to guess.
 """
 
 import abc

@@ -142,8 +142,8 @@ class Processes(Fanout):
                 " memory"
             ) from None
         finally:
-            # Killing forgets tasks that no worker has yet, but not their numbers in this queue, over
-            # which the thread that hands tasks out would then stumble, and print a traceback.
+            # Killing forgets tasks that no worker has yet, but not their numbers in this queue;
+            # the thread that hands tasks out would stumble over them and print a traceback.
             with contextlib.suppress(queue.Empty):
                 while True:
                     executor._work_ids.get_nowait()

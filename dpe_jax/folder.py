@@ -18,7 +18,8 @@ CURVES, TRACE = "curves.zarr", "trace.zarr"
 CHECKPOINT = ".verify-"
 """How the name of a folder begins that holds the finished parts of an interrupted verification."""
 
-_OWN = {MANIFEST, SUMMARY, CONFIG, CURVES, TRACE, "figures"}
+_LOCK = ".lock"
+_OWN = {MANIFEST, SUMMARY, CONFIG, CURVES, TRACE, "figures", _LOCK}
 
 
 @contextlib.contextmanager
@@ -72,6 +73,30 @@ def _check_replaceable(out: Path, overwrite: bool) -> None:
             raise InputError("--out", str(out), accepted)
         if not overwrite:
             raise InputError("--out", str(out), "a new folder; add --overwrite to replace a result")
+
+
+@contextlib.contextmanager
+def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Keep others who ask from a folder; InputError if one is there (or `wait` for it to leave).
+
+    The system ends the claim of a process that has ended. Where it has no such locks, as Windows,
+    nobody is kept out.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    try:
+        with (folder / _LOCK).open("wb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError as error:
+                accepted = "a folder in which no other verification is at work"
+                raise InputError("DIR", str(folder), accepted) from error
+            yield
+    except PermissionError as error:
+        raise InputError("DIR", str(folder), f"a writable folder ({error.strerror})") from error
 
 
 def contents(folder: Path) -> dict[str, dict[str, Any]]:

@@ -16,14 +16,14 @@ from dpe_jax import cost, experiment
 from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.errors import InputError
 from dpe_jax.fanout import Cluster, Fanout, InProcess, Processes
-from dpe_jax.folder import MANIFEST, read_json, write_json
+from dpe_jax.folder import MANIFEST, alone, read_json, write_json
 from dpe_jax.paillier.setup import Encryption
 from dpe_jax.progress import Bars
 from dpe_jax.results import Stored, load
 from dpe_jax.simulation import processors
 from dpe_jax.verification import SEGMENT, Report, verify, verify_traces
 
-_PARTS = 4
+_PARTS = 3
 """Parts of each lane of a short replay: progress is seen, and few tables are made anew."""
 
 
@@ -104,8 +104,10 @@ def append(stored: Stored, report: Report) -> None:
     path = stored.path / MANIFEST
     entry = {"written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **report.to_dict()}
     try:
-        manifest = read_json(path)
-        write_json(path, manifest | {"verifications": [*manifest.get("verifications", []), entry]})
+        with alone(stored.path, wait=True):
+            manifest = read_json(path)
+            before = manifest.get("verifications", [])
+            write_json(path, manifest | {"verifications": [*before, entry]})
     except (OSError, json.JSONDecodeError) as error:
         raise InputError("DIR", str(path), f"a manifest that can be written ({error})") from error
 
@@ -116,7 +118,8 @@ def show_report(screen: Console, report: Report) -> None:
     for heading in ("method", "lane", "status", "iterations"):
         table.add_column(heading, justify="left" if heading == "method" else "right")
     for lane in report.lanes:
-        table.add_row(lane.method, str(lane.run), lane.status, str(lane.iterations))
+        done = f"{lane.iterations} of {lane.recorded}"
+        table.add_row(lane.method, str(lane.run), lane.status, done)
     screen.print(table)
     keys = report.encryption
     for line in (
@@ -130,10 +133,11 @@ def show_report(screen: Console, report: Report) -> None:
         + f", {keys['randomness']}",
         f"{report.messages} messages, {_bytes(report.ciphertext_bytes)} of ciphertexts and "
         f"{_bytes(report.key_bytes)} of keys on the wire",
-        f"{report.wall_seconds:.1f} s with {report.fanout['workers']} workers"
+        f"{report.wall_seconds:.1f} s with {_count(report.fanout['workers'], 'worker')}"
         + (f", {report.resumed} parts from before" if report.resumed else ""),
     ):
-        screen.print(line, soft_wrap=True)
+        # On a terminal lines break between words; elsewhere they are left whole.
+        screen.print(line, soft_wrap=not screen.is_terminal)
     total = sum(report.seconds.values())
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for heading in ("operation", "seconds", "share"):
@@ -149,7 +153,12 @@ def verdict(report: Report) -> str:
     """What was found, in one line."""
     compared = f"{report.integers_compared:,} integers of {report.iterations:,} iterations"
     if report.verified:
-        return f"VERIFIED: {compared} are equal"
+        failed = [lane for lane in report.lanes if lane.status != "ok"]
+        cut = "".join(
+            f"; lane {lane.run} {lane.status}: {lane.iterations} of {lane.recorded} iterations"
+            for lane in failed
+        )
+        return f"VERIFIED: {compared} are equal{cut}"
     if report.mismatches:
         return f"NOT VERIFIED: {report.mismatches:,} of {compared} differ"
     return f"NOT VERIFIED: the trace does not belong to the settings ({compared} compared)"
@@ -187,9 +196,9 @@ def _show_forecast(screen: Console, name: str, forecast: cost.Forecast) -> None:
         ("weight factors", forecast.factors),
         (
             "packing",
-            f"{forecast.slots} slots of {forecast.slot_bits} bits in a plaintext; "
-            f"{forecast.ciphertexts_a_message} ciphertexts of {forecast.ciphertext_bytes} bytes "
-            "in a message",
+            f"{_count(forecast.slots, 'slot')} of {forecast.slot_bits} bits in a plaintext; "
+            f"{_count(forecast.ciphertexts_a_message, 'ciphertext')} of "
+            f"{forecast.ciphertext_bytes} bytes in a message",
         ),
         ("messages", f"{forecast.messages:,} (plaintext run: {forecast.plain_messages:,})"),
         (
@@ -228,7 +237,7 @@ def _encryption(options: argparse.Namespace, log: Console) -> Encryption:
     except InputError as error:
         shown = f"--{error.argument.replace('_', '-')}"
         accepted = error.accepted
-        if error.argument == "key_bits" and not options.insecure_test_keys:
+        if error.argument == "key_bits" and options.key_bits < 2048:
             accepted += "; add --insecure-test-keys for tests"
         raise InputError(shown, error.value, accepted) from error
     if encryption.insecure:
@@ -266,6 +275,10 @@ def _as_options() -> Iterator[None]:
         if error.argument not in shown:
             raise
         raise InputError(shown[error.argument], error.value, error.accepted) from error
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _bytes(count: int) -> str:

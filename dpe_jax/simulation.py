@@ -150,7 +150,8 @@ class Simulation:
             if rounding > _COARSE_GAIN:
                 text = (
                     f"{name}: Γ^k is up to {rounding:.1%} away from its exact value; weights with "
-                    f"a smaller common denominator than {self.network.denominator} mend that"
+                    f"a smaller common denominator than {self.network.denominator}, or smaller "
+                    "weight factors, mend that"
                 )
                 warnings.warn(text, ConditionWarning, stacklevel=3)
 

@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.checkpoint import Checkpoint
 from dpe_jax.errors import InputError
 from dpe_jax.fanout import Fanout, InProcess
+from dpe_jax.folder import alone
 from dpe_jax.lattice import STATUS_NAMES
 from dpe_jax.paillier.protocol import Factors, Protocol
 from dpe_jax.paillier.replay import Mismatch, Replayed, Stretch
@@ -51,7 +53,9 @@ class Lane:
     run: int
     iterations: int
     status: str
-    """Of the whole run. One that failed is replayed up to its last sound state."""
+    """Of the whole run. One that failed is replayed up to and with the iteration of its failure."""
+    recorded: int
+    """Iterations of the run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +104,8 @@ class _Part:
     lane: Lane
     stretch: Stretch
     protocol: Protocol
+    sound: int
+    """Iterations whose every update was recorded: all but that in which the lane failed."""
 
 
 def verify(
@@ -118,21 +124,24 @@ def verify(
     Parts of `segment` iterations, each from a recorded Y_k, go to the workers of `fanout`. Those of
     a stored result are kept in its folder until all are done, so that an interrupted verification
     goes on where it was (unless not `resume`: then it begins anew, and keeps its own). InputError
-    where nothing was traced, and for settings that do not fit.
+    where nothing was traced, for
+    settings that do not fit, and while another verification works in the folder.
     """
     simulation, traces = _source(source)
-    return verify_traces(
-        simulation,
-        traces,
-        Encryption() if encryption is None else encryption,
-        runs=runs,
-        iterations=iterations,
-        segment=segment,
-        fanout=InProcess() if fanout is None else fanout,
-        stored=source if isinstance(source, Stored) else None,
-        resume=resume,
-        progress=progress,
-    )
+    stored = source if isinstance(source, Stored) else None
+    with alone(stored.path) if stored else contextlib.nullcontext():
+        return verify_traces(
+            simulation,
+            traces,
+            Encryption() if encryption is None else encryption,
+            runs=runs,
+            iterations=iterations,
+            segment=segment,
+            fanout=InProcess() if fanout is None else fanout,
+            stored=stored,
+            resume=resume,
+            progress=progress,
+        )
 
 
 def verify_traces(
@@ -164,8 +173,6 @@ def verify_traces(
         for lane, recorded in _lanes(name, trace, runs, iterations):
             lanes.append(lane)
             parts += _parts(lane, recorded, protocols[name], segment)
-    if not parts:
-        raise InputError("trace", "its lanes", "one that is sound after at least an iteration")
     where = fanout.describe()
     checkpoint = None
     if stored is not None:
@@ -200,7 +207,7 @@ def verify_traces(
     firsts = [replayed.first_mismatch for replayed in replays if replayed.first_mismatch]
     complete = all(r.iterations == p.stretch.count for r, p in zip(replays, parts, strict=True))
     report = Report(
-        verified=complete and not mismatches and not differing,
+        verified=bool(parts) and complete and not mismatches and not differing,
         lanes=tuple(lanes),
         iterations=sum(replayed.iterations for replayed in replays),
         integers_compared=sum(replayed.compared for replayed in replays),
@@ -285,31 +292,37 @@ def _lanes(
     for place, run in enumerate(trace.run.values.tolist()):
         if runs is None or run in runs:
             recorded = trace.isel(lane=place)
-            sound = _sound(recorded.trace_state.values)
-            count = sound if iterations is None else min(sound, iterations)
+            state = recorded.trace_state.values
+            count = _defined(state) if iterations is None else min(_defined(state), iterations)
             status = dict(enumerate(STATUS_NAMES)).get(int(recorded.status), "unknown")
-            yield Lane(method, run, count, status), recorded
+            yield Lane(method, run, count, status, len(state) - 1), recorded
 
 
 def _parts(lane: Lane, recorded: "xr.Dataset", protocol: Protocol, segment: int) -> Iterator[_Part]:
     """The stretches of one lane, in order."""
-    gain, state = recorded.gain.values, recorded.trace_state.values
+    gain, state = recorded.gain.values, recorded.trace_state.values.copy()
     level, sums = recorded.trace_level.values, recorded.trace_sum.values
-    increment = recorded.trace_increment.values
+    increment = recorded.trace_increment.values.copy()
+    last = lane.iterations - 1
+    failed = out_of_range(state[last + 1])
+    # Of what failed there is no recorded update, only that it failed: see `disagreements`.
+    increment[last][failed] = 0
+    state[last + 1][failed] = (state[last] + gain[last] * sums[last])[failed]
     for first in range(0, lane.iterations, segment):
         own = slice(first, min(first + segment, lane.iterations))
         following = state[own.start : own.stop + 1]
         integers = gain[own], following, level[own], sums[own], increment[own]
-        yield _Part(lane, Stretch(lane.method, lane.run, first, *integers), protocol)
+        sound = own.stop - own.start - (own.stop > last and bool(failed.any()))
+        yield _Part(lane, Stretch(lane.method, lane.run, first, *integers), protocol, sound)
 
 
-def _sound(state: Int64[np.ndarray, "moments agents dim"]) -> int:
-    """Iterations up to the last state before the lane failed; all, if it did not.
+def _defined(state: Int64[np.ndarray, "moments agents dim"]) -> int:
+    """Iterations up to and with that in which the lane failed; all, if it did not.
 
-    That it then failed as the simulation fails is for `disagreements` to see.
+    From then on it computes with what is no state any more.
     """
     beyond = out_of_range(state).any(axis=(1, 2))
-    return max(0, int(np.argmax(beyond)) - 1) if beyond.any() else len(state) - 1
+    return int(np.argmax(beyond)) if beyond.any() else len(state) - 1
 
 
 def _job(encryption: Encryption, parts: list[_Part], source: Stored) -> dict[str, Any]:
@@ -318,7 +331,8 @@ def _job(encryption: Encryption, parts: list[_Part], source: Stored) -> dict[str
         (part.lane.method, part.lane.run, part.stretch.first, part.stretch.count) for part in parts
     ]
     held = source.manifest["contents"]
-    return {"encryption": encryption.describe(), "parts": places, "contents": held}
+    described = encryption.describe() | {"dpe-jax": version("dpe-jax")}
+    return {"encryption": described, "parts": places, "contents": held}
 
 
 def _finished(checkpoint: Checkpoint | None, parts: list[_Part]) -> dict[int, Replayed]:
@@ -346,9 +360,9 @@ def _increments(
         recompute.Segment(
             part.stretch.run,
             part.stretch.first,
-            part.stretch.state[:-1],
-            part.stretch.increment,
-            scale[part.stretch.first : part.stretch.first + part.stretch.count],
+            part.stretch.state[: part.sound],
+            part.stretch.increment[: part.sound],
+            scale[part.stretch.first : part.stretch.first + part.sound],
         )
         for part in parts
         if part.lane.method == method

@@ -281,7 +281,7 @@ def test_h_s_generates_the_nth_residues_of_jacobi_symbol_one() -> None:
     assert len(seen) == 5
 
 
-def test_short_exponents_are_random_of_half_the_length_of_n(
+def test_short_exponents_are_random_and_longer_under_others_keys(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     exponents: list[int] = []
@@ -292,17 +292,18 @@ def test_short_exponents_are_random_of_half_the_length_of_n(
         return power(comb, exponent)
 
     monkeypatch.setattr(Comb, "power", recorded)
-    for key, each in ((KEYS["fast-short"], 2), (OTHERS["fast-short"], 1)):
+    # The owner's have half the length of n; those of others hide the owner's times a factor.
+    for key, each, bits in ((KEYS["fast-short"], 2, 192), (OTHERS["fast-short"], 1, 192 + 128)):
         exponents.clear()
         ciphertexts = [key.encrypt(0) for _ in range(60)]
         # The owner raises to the same exponent mod p² and mod q².
         assert exponents[::each] == exponents[each - 1 :: each]
         assert len(set(exponents)) == 60
-        assert max(exponents).bit_length() == 192
+        assert max(exponents).bit_length() == bits
         _, h_s = announced_h_s(KEYS["fast-short"])
         assert ciphertexts == [pow(h_s, a, N * N) for a in exponents[::each]]
         ones = sum(a.bit_count() for a in exponents[::each])
-        assert abs(ones - 60 * 96) < 5 * math.sqrt(60 * 192 / 4)
+        assert abs(ones - 30 * bits) < 5 * math.sqrt(60 * bits / 4)
 
 
 def test_announcements_have_fixed_lengths() -> None:

@@ -127,6 +127,12 @@ def test_the_section_on_verification() -> None:
         for preset in ("five-agents", "hospitals")
     ]
     assert all(report["verified"] and report["mismatches"] == 0 for report in reports)
+    assert all(
+        found["largest_relative"] < 1e-5 for r in reports for found in r["increments"].values()
+    )
+    times = {name: found["times_fast"] for name, found in bench["exchange"].items()}
+    assert times["five-agents"]["straightforward phe"] >= 10
+    assert times["hospitals"]["straightforward phe"] >= 50
     compared, iterations = (
         sum(report[name] for report in reports) for name in ("integers_compared", "iterations")
     )

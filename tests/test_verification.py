@@ -87,7 +87,7 @@ def test_what_was_simulated_is_verified_integer_for_integer(
     report = verify(result, encryption=SMALL_KEYS)
     assert report.verified
     assert (report.mismatches, report.first_mismatch, report.disagreements) == (0, None, ())
-    assert report.lanes == (Lane("method", 0, STEPS, "ok"), Lane("method", 6, STEPS, "ok"))
+    assert report.lanes == tuple(Lane("method", r, STEPS, "ok", STEPS) for r in (0, 6))
     assert report.iterations == 2 * STEPS
     # A level, a sum and a state.
     assert report.integers_compared == 2 * STEPS * 3 * agents * dim
@@ -433,28 +433,42 @@ def test_a_trace_of_another_simulation_does_not_belong(real: Result) -> None:
 @pytest.mark.parametrize(
     ("value", "status"), [(np.nan, "non-finite"), (1e20, "left the range"), (3e7, "left the range")]
 )
-def test_a_failed_lane_is_replayed_up_to_its_last_sound_state(value, status) -> None:
+def test_a_failed_lane_is_replayed_up_to_its_failure(value, status) -> None:
     result = run(ENCRYPTED, failing(3, 12, value), iterations=20, trace=(2, 3))
-    sound = int(np.argmax((abs(result.traces["method"].state[1]) > 2**60).any(axis=(1, 2)))) - 1
+    defined = int(np.argmax((abs(result.traces["method"].state[1]) > 2**60).any(axis=(1, 2))))
     # The update at time 12 is that of iteration 11; only the last value takes longer.
-    assert sound >= 12 if value == 3e7 else sound == 11
+    assert defined >= 13 if value == 3e7 else defined == 12
     for segment in (5, 250):
         report = verify(result, encryption=QUICK, segment=segment)
         assert report.verified
-        assert report.lanes == (Lane("method", 2, 20, "ok"), Lane("method", 3, sound, status))
-        assert report.iterations == 20 + sound
-        assert report.integers_compared == (20 + sound) * 3 * 10
+        one, other = Lane("method", 2, 20, "ok", 20), Lane("method", 3, defined, status, 20)
+        assert report.lanes == (one, other)
+        assert report.iterations == 20 + defined
+        assert report.integers_compared == (20 + defined) * 3 * 10
     short = verify(result, encryption=SMALL_KEYS, runs=(3,), iterations=4)
-    assert short.lanes == (Lane("method", 3, 4, status),)
+    assert short.lanes == (Lane("method", 3, 4, status, 20),)
 
 
-def test_a_lane_that_failed_at_once_is_named_all_the_same() -> None:
+def test_a_lane_that_failed_at_once_is_replayed_too() -> None:
     result = run(ENCRYPTED, failing(3, 1, np.nan), iterations=4, trace=(2, 3))
     report = verify(result, encryption=SMALL_KEYS)
-    assert report.lanes == (Lane("method", 2, 4, "ok"), Lane("method", 3, 0, "non-finite"))
+    assert report.lanes == (Lane("method", 2, 4, "ok", 4), Lane("method", 3, 1, "non-finite", 4))
     assert report.verified
-    with pytest.raises(InputError, match="one that is sound after at least an iteration"):
-        verify(result, encryption=SMALL_KEYS, runs=(3,))
+    assert verify(result, encryption=SMALL_KEYS, runs=(3,)).integers_compared == 30
+
+
+@pytest.mark.parametrize("name", ["trace_level", "trace_sum", "trace_state", "trace_increment"])
+def test_of_the_failing_iteration_all_that_is_defined_is_compared(name: str, failed) -> None:
+    trace = traces_of(failed)["method"].copy(deep=True)
+    moment = 6 if name == "trace_state" else 5
+    sound = np.argwhere(abs(trace.trace_state.values[1, 6]) <= 2**60)
+    assert 0 < len(sound) < 10
+    trace[name].values[1, moment, *sound[-1]] += 1
+    report = verify_traces(failed.simulation, {"method": trace}, QUICK)
+    found = report.first_mismatch
+    assert not report.verified
+    assert found is not None
+    assert (found.lane, found.iteration, found.agent, found.coordinate) == (3, 5, *sound[-1])
 
 
 @pytest.fixture(scope="module")
@@ -546,4 +560,10 @@ def test_the_report_is_plain_data(real: Result) -> None:
     plain = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert next(iter(plain)) == "verified"
     assert plain["verified"] is True
-    assert plain["lanes"][1] == {"method": "method", "run": 4, "iterations": STEPS, "status": "ok"}
+    assert plain["lanes"][1] == {
+        "method": "method",
+        "run": 4,
+        "iterations": STEPS,
+        "status": "ok",
+        "recorded": STEPS,
+    }

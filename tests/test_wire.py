@@ -1,6 +1,7 @@
 """What encrypted parties send and share: ciphertexts, and nothing else."""
 
 import gc
+import math
 import types
 from collections.abc import Iterator
 from dataclasses import is_dataclass, replace
@@ -173,6 +174,35 @@ def test_replies_do_not_tell_that_a_private_factor_is_even(name) -> None:
     # Powers of ciphertexts would.
     public = implementation(name).private_key(p, q).public
     assert squares([public.scale(c, 2) for c in received], p) == 1
+
+
+@pytest.mark.parametrize(("dim", "share"), [(2, 0.4), (12, 0.95)])
+@pytest.mark.parametrize("factors", [LINK, COORDINATE], ids=lambda factors: factors.kind)
+def test_what_a_curious_neighbor_reads_off_single_replies(factors, dim: int, share: float) -> None:
+    """A leak, as the documents say: the common divisor of a reply is the link's factor."""
+    rules = protocol(COMPLETE, dim, factors, bits=256)
+    stretch = stretch_of(rules, 12)
+    channel = Channel(4, keep=True)
+    replayed(rules, stretch, "fast", bits=256, channel=channel)
+    p, q = keys(4, 256)[0]
+    key = implementation("fast").private_key(p, q)
+    right = []
+    for message in channel.transcript:
+        if message.kind != "reply" or message.recipient != 0:
+            continue
+        plaintexts = [key.decrypt(c) for c in chunks(message.payload, p * q)]
+        if factors.kind == "link":
+            values = rules.packing.unpack(plaintexts, rules.sum_limit)
+        else:
+            values = plaintexts
+        assert message.iteration is not None
+        own, other = (stretch.level[message.iteration - FIRST, i] for i in (0, message.sender))
+        divisor = math.gcd(*values)
+        right.append(divisor > 0 and [v // divisor for v in values] == (other - own).tolist())
+    if factors.kind == "link":
+        assert np.mean(right) > share
+    else:
+        assert np.mean(right) < 0.2
 
 
 # Parties.

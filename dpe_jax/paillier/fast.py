@@ -20,6 +20,11 @@ nothing about m: anybody can compute it from any ciphertext. What is assumed bey
 Cryptology 16:71-93 (2003), prove, if factoring is hard, that g^x mod n is pseudorandom for
 exponents x of half the size; this is asymptotic. Whoever wants the DCRA alone uses `full`.
 
+Of those who encrypt under another's key more is asked: the owner, who could take discrete
+logarithms mod p and q if it made weak primes, knows the exponent a of its own ciphertext and sees
+a f + a' where another has raised that to a private f and multiplied a fresh encryption in. Others
+therefore take a' with 128 bits more: a' hides a f statistically, up to 2⁻⁸² for f < 2⁴⁶ (derived).
+
 Ciphertexts do not tell which was used, and either decrypts under either, and under phe.
 Nothing here runs in constant time.
 """
@@ -44,6 +49,9 @@ from dpe_jax.paillier.backend import (
 )
 from dpe_jax.paillier.fixed_base import Comb
 from dpe_jax.paillier.primes import check_primes
+
+_HIDING_BITS = 128
+"""By so much the exponents of others are longer than the owner's (see above)."""
 
 
 @final
@@ -110,11 +118,15 @@ class FastPublicKey(PublicKey):
 
     @cached_property
     def _comb(self) -> Comb:
-        return Comb(self._h_s or 1, int(self._n_squared), _exponent_bits(self.n))
+        return Comb(self._h_s or 1, int(self._n_squared), self._bits)
+
+    @property
+    def _bits(self) -> int:
+        return _exponent_bits(self.n) + _HIDING_BITS
 
     def _residue(self) -> mpz:
         if self._h_s is not None:
-            return self._comb.power(secrets.randbits(_exponent_bits(self.n)))
+            return self._comb.power(secrets.randbits(self._bits))
         return powmod(_random_unit(self.n), self._n, self._n_squared)
 
 

@@ -46,7 +46,7 @@ def check_primes(p: int, q: int) -> None:
 def generate(bits: int) -> tuple[int, int]:
     """Two random primes p ≠ q, both 3 mod 4, gcd(p − 1, q − 1) = 2, with n = pq of `bits` bits.
 
-    Every odd prime factor of p − 1 and q − 1 is large (256 bits and more where p has 512 or more;
+    Every odd prime factor of p − 1 and q − 1 is large (255 bits and more where p has 512 or more;
     (p − 1)/2 is itself a prime where p is shorter). Short exponents need that (`fast`).
     """
     check_key_bits(bits, insecure=True)
