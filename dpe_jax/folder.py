@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -18,8 +19,7 @@ CURVES, TRACE = "curves.zarr", "trace.zarr"
 CHECKPOINT = ".verify-"
 """How the name of a folder begins that holds the finished parts of an interrupted verification."""
 
-_LOCK = ".lock"
-_OWN = {MANIFEST, SUMMARY, CONFIG, CURVES, TRACE, "figures", _LOCK}
+_OWN = {MANIFEST, SUMMARY, CONFIG, CURVES, TRACE, "figures"}
 
 
 @contextlib.contextmanager
@@ -88,15 +88,18 @@ def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
         yield
         return
     try:
-        with (folder / _LOCK).open("wb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError as error:
-                accepted = "a folder in which no other verification is at work"
-                raise InputError("DIR", str(folder), accepted) from error
-            yield
-    except PermissionError as error:
-        raise InputError("DIR", str(folder), f"a writable folder ({error.strerror})") from error
+        claim = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise InputError("DIR", str(folder), f"a readable folder ({error.strerror})") from error
+    try:
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            accepted = "a folder in which no other verification is at work"
+            raise InputError("DIR", str(folder), accepted) from error
+        yield
+    finally:
+        os.close(claim)
 
 
 def contents(folder: Path) -> dict[str, dict[str, Any]]:

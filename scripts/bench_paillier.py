@@ -10,7 +10,8 @@ milliseconds an iteration of
   documentation, which passes phe's own objects instead of messages and only exchanges.
 
 The candidates take turns; medians are of the turns. Beside that the forecasts of `dpe cost` against
-measured replays, three by turns, for every kind of weight factors and randomness. Prints one JSON object.
+measured replays, three by turns, for every kind of weight factors and randomness.
+Prints one JSON object.
 
     python scripts/bench_paillier.py [--turns 5] [--key-bits 2048]
 """

@@ -16,7 +16,7 @@ from verifying import QUICK, SMALL_KEYS, lasting
 from dpe_jax import experiment, verification
 from dpe_jax.errors import InputError
 from dpe_jax.fanout import Fanout
-from dpe_jax.folder import CHECKPOINT
+from dpe_jax.folder import CHECKPOINT, alone
 from dpe_jax.paillier.setup import Encryption
 from dpe_jax.results import Stored, load
 from dpe_jax.verification import Report, verify
@@ -220,3 +220,13 @@ def test_a_stored_failure_is_verified_too(tmp_path: Path) -> None:
     assert lane.status == "left the range"
     assert 0 < lane.iterations < 9
     assert json.loads(json.dumps(report.to_dict()))["lanes"][0]["status"] == "left the range"
+
+
+def test_a_second_verification_of_one_folder_is_refused_meanwhile(stored: Stored) -> None:
+    with (
+        alone(stored.path),
+        pytest.raises(InputError, match=r"^DIR = .*no other verification is at work"),
+    ):
+        verify(stored, encryption=QUICK, iterations=1)
+    assert verify(stored, encryption=QUICK, iterations=1).verified
+    assert checkpoints(stored) == []
