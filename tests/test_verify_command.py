@@ -96,7 +96,7 @@ def test_what_is_shown(folder: Path, capsys) -> None:
     assert "320 messages" in captured.out
     assert "INSECURE TEST KEYS" in captured.out
     assert captured.err == "warning: INSECURE TEST KEYS of 256 bits protect nothing\n"
-    for word in ("median", "encrypt neighbor", "decrypt", "with 1 workers"):
+    for word in ("median", "encrypt neighbor", "decrypt", "with 1 worker"):
         assert word in captured.out
     assert "Traceback" not in captured.out + captured.err
 
