@@ -293,7 +293,12 @@ def test_an_interrupted_verification_keeps_its_parts(
     experiment.run(config({**CONFIG, "iterations": 300, "trace": [0]}), long)
     arguments = ["verify", str(long), "--segment", "10", "--workers", "2"]
     keys = ["--key-bits", "1024", "--insecure-test-keys"]
-    command = [sys.executable, "-m", "dpe_jax.cli", *arguments, *keys]
+    # Tests that run in the background of a script are born with interrupts ignored.
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from dpe_jax import cli; sys.exit(cli.main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", program, *arguments, *keys]
     if restart:
         command.append("--restart")
     with subprocess.Popen(

@@ -132,12 +132,6 @@ class EncryptedDSGD(Algorithm):
         if self.means is not None and len(self.means) != network.agents:
             raise InputError("means", self.means, f"{network.agents} numbers, one for each agent")
         lattice.check_plaintext(self.row_sum(network))
-        first = np.zeros(1, np.int64)
-        gamma = float(self.gamma.values(first)[0])
-        if gamma > 0 and self.table(network, first).gain[0] == 0:
-            least = 0.5 * self._denominator(network) / 2.0**lattice.FRACTION_BITS
-            accepted = f"above {least:.3g} at k = 0: Γ = round(2³² γ / (D E[a]²)) is 0"
-            raise InputError("gamma", gamma, accepted)
         if network.agents**2 * x0.shape[-1] > 2**32 and self.factors.high > 1:
             accepted = "PublicFactors: there are more than 2³² pairs of agents times coordinates"
             raise InputError("factors", self.factors.describe(), accepted)
