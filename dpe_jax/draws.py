@@ -8,10 +8,11 @@ and a step thereby serves both. Elements and streams:
 
 | stream | element | words |
 |---|---|---|
-| 0 STATE | agent·d + coordinate | w0 rounding, w1 stepsize, w2 gradient noise, w3 free |
+| 0 STATE | agent·d + coordinate | w0 rounding, w1 stepsize, w2 gradient noise, w3 message noise |
 | 1 MINIBATCH | agent·⌈batch/4⌉ + ⌊slot/4⌋ | word slot mod 4 is the sample index of that slot |
 | 2 MEASUREMENT | agent·rows + row | w0 measurement noise |
 | 3 FACTORS | i·agents + j, for each coordinate (·)·d + coordinate; i < j | w0 a_{i→j}, w1 a_{j→i} |
+| 4 SHARES | like FACTORS, for each coordinate | w0 what i gives to j, w1 what j gives to i |
 """
 
 import equinox as eqx
@@ -21,7 +22,7 @@ from jaxtyping import Array, Float, Int32, Int64, UInt32
 
 from dpe_jax import philox
 
-STATE, MINIBATCH, MEASUREMENT, FACTORS = 0, 1, 2, 3
+STATE, MINIBATCH, MEASUREMENT, FACTORS, SHARES = 0, 1, 2, 3, 4
 
 
 class Draws(eqx.Module):
@@ -50,6 +51,10 @@ class Draws(eqx.Module):
         """The word that the private stepsize multiplier is made from."""
         return self.words(STATE, self.agents, self.dim)[1]
 
+    def message_word(self) -> UInt32[Array, "agents dim lanes"]:
+        """The word of a method that perturbs what it sends: one for each agent's own message."""
+        return self.words(STATE, self.agents, self.dim)[3]
+
     def noise(self, dtype: jnp.dtype) -> Float[Array, "agents dim lanes"]:
         """Standard normal gradient noise, the same for every method."""
         return philox.normal(self.words(STATE, self.agents, self.dim)[2], dtype)
@@ -59,12 +64,12 @@ class Draws(eqx.Module):
         return philox.normal(self.words(MEASUREMENT, self.agents, rows)[0], dtype)
 
     def link_words(
-        self, links: Int64[Array, "links 2"], columns: int
+        self, links: Int64[Array, "links 2"], columns: int, stream: int = FACTORS
     ) -> tuple[UInt32[Array, "links columns lanes"], UInt32[Array, "links columns lanes"]]:
-        """The words that the lower and the higher agent of each link make their factors from."""
+        """The words of each link's lower and higher agent."""
         pair = links[:, :1] * self.agents + links[:, 1:]
         element = (pair * columns + jnp.arange(columns))[..., None]
-        words = self._words(FACTORS, element.astype(jnp.uint32))
+        words = self._words(stream, element.astype(jnp.uint32))
         return words[0], words[1]
 
     def minibatch(

@@ -2,6 +2,7 @@
 
 import functools
 import operator
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -74,6 +75,21 @@ class Exchange(eqx.Module):
         scale = (self.unit / mean**2).astype(x.dtype)
         return self._over_links(x, products.astype(x.dtype)) * scale
 
+    def circulate(
+        self, flow: Float[Array, "links dim lanes"]
+    ) -> Float[Array, "agents dim lanes"]:
+        """Σ of what flows to each agent; what one end of a link receives, the other gives.
+
+        `flow` goes from the higher agent of a link to the lower one. Over all agents it sums to
+        zero but for rounding.
+        """
+
+        def slot(s: int | Array) -> Float[Array, "agents dim lanes"]:
+            sign = jnp.sign(self.signed[:, s, None, None]).astype(flow.dtype)
+            return sign * flow[self.incident[:, s]]
+
+        return self._sum_slots(slot)
+
     def _over_links(
         self, x: Num[Array, "agents dim lanes"], products: Num[Array, "links #dim lanes"]
     ) -> Num[Array, "agents dim lanes"]:
@@ -82,6 +98,9 @@ class Exchange(eqx.Module):
         def slot(s: int | Array) -> Num[Array, "agents dim lanes"]:
             return self.signed[:, s, None, None].astype(x.dtype) * flow[self.incident[:, s]]
 
+        return self._sum_slots(slot)
+
+    def _sum_slots(self, slot: Callable[[int | Array], Array]) -> Num[Array, "agents dim lanes"]:
         slots = self.signed.shape[1]
         if slots > lanes.UNROLLED:
             return jax.lax.fori_loop(1, slots, lambda s, total: total + slot(s), slot(0))

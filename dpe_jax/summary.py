@@ -26,19 +26,6 @@ class Check(NamedTuple):
     detail: str
 
 
-def predicted_exponent(algorithm: Algorithm) -> float | None:
-    """How the agents' error falls when γ ~ k^−a and λ̄ ~ k^−b, for unlike agents (derived).
-
-    It is the slowest of three parts: k^−(b−a), the disagreement that unlike costs keep up;
-    k^−a/2, that of quantization; and k^−b/2, the noise of the mean state.
-    """
-    if not isinstance(algorithm, EncryptedDSGD):
-        return None
-    a, b = algorithm.gamma.decay_exponent(), algorithm.stepsize.decay_exponent()
-    exponent = min(b - a, a / 2, b / 2)
-    return exponent if np.isfinite(exponent) and exponent > 0 else None
-
-
 _FITTED_RUNS = 4096
 """Runs that the decay is fitted to, the first sound ones: they give two digits of β or more."""
 
@@ -75,7 +62,7 @@ def _method(
         final[metric] = {name: column[1] for name, column in columns.items()}
         final[metric]["start"] = columns["mean"][0]
     decay: Decay | None = None
-    predicted = predicted_exponent(algorithm)
+    predicted = algorithm.predicted_exponent()
     if predicted is not None and "error_worst_agent" in simulation.metrics:
         first = decay_from or max(1, simulation.iterations // 100)
         fitted = curves.error_worst_agent.isel(run=sound[:_FITTED_RUNS]).values

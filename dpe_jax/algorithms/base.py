@@ -1,6 +1,7 @@
 """The contract that every method fulfils."""
 
 import abc
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -46,6 +47,43 @@ class Step(eqx.Module):
     """Λ_i g_i, what the private step subtracts: int64 U on the lattice, otherwise in units of x."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Wire:
+    """What one agent sends to a neighbor, and how much of it an eavesdropper can read."""
+
+    message: str
+    """The message, as a formula; what `Step.message` holds."""
+    readable: bool
+    """Whether whoever listens reads it; if not, it is encrypted, or nothing is sent."""
+    public: tuple[str, ...]
+    """Parameters that everybody knows."""
+    private: tuple[str, ...] = ()
+    """What each agent draws and keeps to itself."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """ε of differential privacy that a method spends, for one run; see `assumptions`."""
+
+    epsilon: Float[np.ndarray, " iterations"]
+    """Spent in each iteration."""
+    total: float
+    """Over all iterations of the run."""
+    limit: float | None
+    """Over infinitely many iterations; None where the sum diverges or no closed form is known."""
+    assumptions: tuple[str, ...]
+
+    def describe(self) -> dict[str, Any]:
+        """For the manifest: first, last and total ε, and what they rest on."""
+        return {
+            "first": float(self.epsilon[0]),
+            "last": float(self.epsilon[-1]),
+            "total": self.total,
+            "limit": self.limit,
+            "assumptions": list(self.assumptions),
+        }
+
+
 class Algorithm(eqx.Module):
     """A method; its fields are its hyper-parameters, and it keeps no state of its own."""
 
@@ -86,6 +124,18 @@ class Algorithm(eqx.Module):
     @abc.abstractmethod
     def status(self, state: State) -> Int8[Array, " lanes"]:
         """Status of each lane, as in `lattice`: ok, left the range, non-finite."""
+
+    @abc.abstractmethod
+    def wire(self) -> Wire:
+        """What goes over the wire."""
+
+    @abc.abstractmethod
+    def budget(self, network: Network, dim: int, iterations: int) -> Budget | None:
+        """ε of differential privacy; None for a method that promises none."""
+
+    @abc.abstractmethod
+    def predicted_exponent(self) -> float | None:
+        """β of the agents' error ~ k^−β with unlike agents, where theory predicts one (derived)."""
 
     @abc.abstractmethod
     def describe(self) -> dict[str, Any]:

@@ -1,17 +1,28 @@
 """Centralized stochastic gradient descent, the accuracy reference."""
 
+from typing import Any
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int8, Int64
 
 from dpe_jax import lanes
-from dpe_jax.algorithms.base import Step
-from dpe_jax.algorithms.floating import FloatMethod, SharedState, StepsizeRow
+from dpe_jax.algorithms.base import Step, Wire
+from dpe_jax.algorithms.floating import (
+    FloatMethod,
+    SharedState,
+    StepsizeRow,
+    finite_status,
+    stochastic_gradient,
+)
+from dpe_jax.conditions import Condition, sgd_conditions
 from dpe_jax.draws import Draws
 from dpe_jax.exchange import Exchange
 from dpe_jax.network import Network
 from dpe_jax.problems.base import Problem
+from dpe_jax.schedules import Schedule, as_schedule
 
 
 class CentralizedSGD(FloatMethod):
@@ -22,6 +33,17 @@ class CentralizedSGD(FloatMethod):
     It draws the same stochastic gradients as the agents do, all at its one x, so a comparison with
     a decentralized method is paired. Its start is the agents' mean start. No network is used.
     """
+
+    stepsize: Schedule = eqx.field(converter=as_schedule)
+    """λ^k: a schedule, a number or a function of k."""
+
+    def table(self, network: Network, iterations: Int64[np.ndarray, " n"]) -> StepsizeRow:
+        """λ^k."""
+        return StepsizeRow(self.stepsize.values(iterations))
+
+    def conditions(self, network: Network) -> tuple[Condition, ...]:
+        """Σλ = ∞ and Σλ² < ∞."""
+        return sgd_conditions(self.stepsize)
 
     def check(self, network: Network, x0: Float[np.ndarray, "agents dim"]) -> None:
         """Nothing to refuse."""
@@ -42,10 +64,30 @@ class CentralizedSGD(FloatMethod):
     ) -> tuple[SharedState, Step]:
         """Subtract the mean of all stochastic gradients at x."""
         x = state.x
-        g = problem.gradient(x.astype(problem.dtype), draws).astype(jnp.float64)
+        g = stochastic_gradient(problem, x, draws)
         # Without the barrier every term of the mean would be a copy of the whole gradient.
         mean = lanes.mean(jax.lax.optimization_barrier(g), 0)
         increment = jnp.asarray(row.stepsize) * mean
         following = SharedState(state.shared - increment, state.agents)
         zero = jnp.zeros_like(x)
         return following, Step(x, x, zero, zero, zero, jnp.broadcast_to(increment, x.shape))
+
+    def status(self, state: SharedState) -> Int8[Array, " lanes"]:
+        """Ok or non-finite."""
+        return finite_status(state)
+
+    def wire(self) -> Wire:
+        """Nothing is sent: all data lie in one place."""
+        return Wire("nothing", False, ())
+
+    def budget(self, network: Network, dim: int, iterations: int) -> None:
+        """None is promised."""
+        return None
+
+    def predicted_exponent(self) -> None:
+        """None is predicted."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """The method and its stepsize."""
+        return {"method": "CentralizedSGD", "stepsize": self.stepsize.describe()}

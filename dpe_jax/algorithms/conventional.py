@@ -1,16 +1,28 @@
 """Conventional decentralized stochastic gradient descent."""
 
+from typing import Any
+
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int8, Int64
 
-from dpe_jax.algorithms.base import Step
-from dpe_jax.algorithms.floating import FloatMethod, OwnStates, StepsizeRow
+from dpe_jax.algorithms.base import Step, Wire
+from dpe_jax.algorithms.floating import (
+    FloatMethod,
+    OwnStates,
+    StepsizeRow,
+    check_doubly_stochastic,
+    finite_status,
+    own_states,
+    stochastic_gradient,
+)
+from dpe_jax.conditions import Condition, sgd_conditions
 from dpe_jax.draws import Draws
-from dpe_jax.errors import InputError
 from dpe_jax.exchange import Exchange
 from dpe_jax.network import Network
 from dpe_jax.problems.base import Problem
+from dpe_jax.schedules import Schedule, as_schedule
 
 
 class ConventionalDSGD(FloatMethod):
@@ -22,16 +34,24 @@ class ConventionalDSGD(FloatMethod):
     x in plaintext and know λ^k.
     """
 
+    stepsize: Schedule = eqx.field(converter=as_schedule)
+    """λ^k: a schedule, a number or a function of k."""
+
+    def table(self, network: Network, iterations: Int64[np.ndarray, " n"]) -> StepsizeRow:
+        """λ^k."""
+        return StepsizeRow(self.stepsize.values(iterations))
+
+    def conditions(self, network: Network) -> tuple[Condition, ...]:
+        """Σλ = ∞ and Σλ² < ∞."""
+        return sgd_conditions(self.stepsize)
+
     def check(self, network: Network, x0: Float[np.ndarray, "agents dim"]) -> None:
-        """Refuse weights for which A = I + W has a negative diagonal."""
-        row_sum = float(np.max(-np.diag(network.weights)))
-        if row_sum > 1 + 1e-12:
-            accepted = "row sums Σ_j w_ij of at most 1, so that A = I + W is doubly stochastic"
-            raise InputError("network.weights", row_sum, accepted)
+        """Refuse weights for which A is not doubly stochastic."""
+        check_doubly_stochastic(network)
 
     def init(self, x0: Float[Array, "agents dim"], draws: Draws) -> OwnStates:
         """Every run starts at x_0."""
-        return OwnStates(jnp.broadcast_to(x0[..., None], (*x0.shape, draws.run.shape[0])))
+        return own_states(x0, draws)
 
     def step(
         self,
@@ -43,8 +63,27 @@ class ConventionalDSGD(FloatMethod):
     ) -> tuple[OwnStates, Step]:
         """Mix, then subtract the local stochastic gradient."""
         x = state.x
-        g = problem.gradient(x.astype(problem.dtype), draws)
-        increment = jnp.asarray(row.stepsize) * g.astype(jnp.float64)
+        increment = jnp.asarray(row.stepsize) * stochastic_gradient(problem, x, draws)
         mixing = exchange.values(x)
         following = x + mixing - increment
         return OwnStates(following), Step(x, x, jnp.zeros_like(x), mixing, mixing, increment)
+
+    def status(self, state: OwnStates) -> Int8[Array, " lanes"]:
+        """Ok or non-finite."""
+        return finite_status(state)
+
+    def wire(self) -> Wire:
+        """The state itself."""
+        return Wire("x_i^k", True, ("λ^k", "A"))
+
+    def budget(self, network: Network, dim: int, iterations: int) -> None:
+        """None is promised."""
+        return None
+
+    def predicted_exponent(self) -> None:
+        """None is predicted."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """The method and its stepsize."""
+        return {"method": "ConventionalDSGD", "stepsize": self.stepsize.describe()}

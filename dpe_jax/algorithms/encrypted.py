@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int8, Int64
 
 from dpe_jax import lattice
-from dpe_jax.algorithms.base import Algorithm, Step
+from dpe_jax.algorithms.base import Algorithm, Step, Wire
 from dpe_jax.conditions import Condition, convergence_conditions
 from dpe_jax.draws import Draws
 from dpe_jax.errors import InputError
@@ -183,6 +183,25 @@ class EncryptedDSGD(Algorithm):
     def status(self, state: LatticeState) -> Int8[Array, " lanes"]:
         """Read off the words that failed elements keep."""
         return lattice.lane_status(state.packed)
+
+    def wire(self) -> Wire:
+        """Ciphertexts: an eavesdropper reads nothing of them."""
+        private = ("Λ_i^k",) if self.factors.high == 1 else ("Λ_i^k", "a_{i→j}^k")
+        return Wire("E(q_i^k), q = Q(x)/δ", False, ("γ^k", "λ̄^k", "δ", "distribution of m"), private)
+
+    def budget(self, network: Network, dim: int, iterations: int) -> None:
+        """None is promised."""
+        return None
+
+    def predicted_exponent(self) -> float | None:
+        """The slowest of three parts of the agents' error with unlike costs (derived).
+
+        γ ~ k^−a, λ̄ ~ k^−b: k^−(b−a), the disagreement that unlike costs keep up; k^−a/2, that of
+        quantization; and k^−b/2, the noise of the mean state.
+        """
+        a, b = self.gamma.decay_exponent(), self.stepsize.decay_exponent()
+        exponent = min(b - a, a / 2, b / 2)
+        return exponent if np.isfinite(exponent) and exponent > 0 else None
 
     def describe(self) -> dict[str, Any]:
         """Hyper-parameters in words and numbers."""

@@ -1,15 +1,16 @@
-"""What methods without quantization share: a float64 state and one stepsize for all agents."""
+"""What methods with a float64 state share."""
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int8, Int64
+from jaxtyping import Array, Float, Int8
 
 from dpe_jax.algorithms.base import Algorithm
-from dpe_jax.conditions import Condition, sgd_conditions
+from dpe_jax.draws import Draws
+from dpe_jax.errors import InputError
 from dpe_jax.lattice import NON_FINITE, OK
 from dpe_jax.network import Network
-from dpe_jax.schedules import Schedule, as_schedule
+from dpe_jax.problems.base import Problem
 
 
 class OwnStates(eqx.Module):
@@ -41,18 +42,7 @@ class StepsizeRow(eqx.Module):
 
 
 class FloatMethod(Algorithm):
-    """A method whose state is x itself, with one public stepsize λ^k."""
-
-    stepsize: Schedule = eqx.field(converter=as_schedule)
-    """λ^k: a schedule, a number or a function of k."""
-
-    def table(self, network: Network, iterations: Int64[np.ndarray, " n"]) -> StepsizeRow:
-        """λ^k."""
-        return StepsizeRow(self.stepsize.values(iterations))
-
-    def conditions(self, network: Network) -> tuple[Condition, ...]:
-        """Σλ = ∞ and Σλ² < ∞."""
-        return sgd_conditions(self.stepsize)
+    """A method whose state is x itself, in float64; gradients have the run's precision."""
 
     def position(self, state: FloatState) -> Float[Array, "agents dim lanes"]:
         """The state itself."""
@@ -62,11 +52,28 @@ class FloatMethod(Algorithm):
         """Not on the lattice."""
         return None
 
-    def status(self, state: FloatState) -> Int8[Array, " lanes"]:
-        """A NaN or an infinity stays, and is seen."""
-        finite = jnp.all(jnp.isfinite(state.x), axis=(0, 1))
-        return jnp.where(finite, OK, NON_FINITE).astype(jnp.int8)
 
-    def describe(self) -> dict[str, str]:
-        """The method and its stepsize."""
-        return {"method": type(self).__name__, "stepsize": self.stepsize.describe()}
+def own_states(x0: Float[Array, "agents dim"], draws: Draws) -> OwnStates:
+    """Every run starts at x_0."""
+    return OwnStates(jnp.broadcast_to(x0[..., None], (*x0.shape, draws.run.shape[0])))
+
+
+def stochastic_gradient(
+    problem: Problem, x: Float[Array, "agents dim lanes"], draws: Draws
+) -> Float[Array, "agents dim lanes"]:
+    """g_i(x_i), evaluated in the problem's precision, in float64."""
+    return problem.gradient(x.astype(problem.dtype), draws).astype(jnp.float64)
+
+
+def finite_status(state: FloatState) -> Int8[Array, " lanes"]:
+    """Ok or non-finite: a NaN or an infinity stays in the state, and is seen."""
+    finite = jnp.all(jnp.isfinite(state.x), axis=(0, 1))
+    return jnp.where(finite, OK, NON_FINITE).astype(jnp.int8)
+
+
+def check_doubly_stochastic(network: Network) -> None:
+    """Refuse weights for which A = I + W has a negative diagonal."""
+    row_sum = float(np.max(-np.diag(network.weights)))
+    if row_sum > 1 + 1e-12:
+        accepted = "row sums Σ_j w_ij of at most 1, so that A = I + W is doubly stochastic"
+        raise InputError("network.weights", row_sum, accepted)
