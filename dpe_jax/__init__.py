@@ -13,6 +13,11 @@ if TYPE_CHECKING:
         CentralizedSGD,
         ConventionalDSGD,
         EncryptedDSGD,
+        FunctionSharing,
+        GeometricDP,
+        RandomizedStateSharing,
+        TailoredDP,
+        TernaryDSGD,
     )
     from dpe_jax.bands import band, fit_decay
     from dpe_jax.bounds import quantization_bound
@@ -24,14 +29,19 @@ if TYPE_CHECKING:
     from dpe_jax.paillier.setup import Encryption
     from dpe_jax.problems import (
         EmpiricalRisk,
+        HeldOut,
         Optimum,
         Problem,
         Quadratic,
         SensorEstimation,
         breast_cancer,
+        diabetes,
+        digits,
+        digits_network,
+        fraud,
     )
     from dpe_jax.results import load
-    from dpe_jax.schedules import OptaxSchedule, PowerLaw, Schedule
+    from dpe_jax.schedules import OptaxSchedule, PowerGrowth, PowerLaw, Schedule
     from dpe_jax.simulation import ConditionWarning, Result, Simulation, simulate
     from dpe_jax.stepsizes import (
         Gamma,
@@ -56,7 +66,10 @@ __all__ = [
     "Encryption",
     "Factors",
     "Forecast",
+    "FunctionSharing",
     "Gamma",
+    "GeometricDP",
+    "HeldOut",
     "InProcess",
     "InputError",
     "LinkFactors",
@@ -68,23 +81,31 @@ __all__ = [
     "OptaxSchedule",
     "Optimum",
     "OptimumError",
+    "PowerGrowth",
     "PowerLaw",
     "Problem",
     "Processes",
     "PublicFactors",
     "Quadratic",
+    "RandomizedStateSharing",
     "Report",
     "Result",
     "Schedule",
     "SensorEstimation",
     "Simulation",
+    "TailoredDP",
+    "TernaryDSGD",
     "TwoPoint",
     "Uniform",
     "WorkerDiedError",
     "band",
     "breast_cancer",
+    "diabetes",
+    "digits",
+    "digits_network",
     "fit_decay",
     "forecast",
+    "fraud",
     "load",
     "quantization_bound",
     "simulate",
@@ -92,7 +113,17 @@ __all__ = [
 ]
 
 _HOME = {
-    "algorithms": ("Algorithm", "CentralizedSGD", "ConventionalDSGD", "EncryptedDSGD"),
+    "algorithms": (
+        "Algorithm",
+        "CentralizedSGD",
+        "ConventionalDSGD",
+        "EncryptedDSGD",
+        "FunctionSharing",
+        "GeometricDP",
+        "RandomizedStateSharing",
+        "TailoredDP",
+        "TernaryDSGD",
+    ),
     "bands": ("band", "fit_decay"),
     "bounds": ("quantization_bound",),
     "cost": ("Forecast", "forecast"),
@@ -103,14 +134,19 @@ _HOME = {
     "paillier.setup": ("Encryption",),
     "problems": (
         "EmpiricalRisk",
+        "HeldOut",
         "Optimum",
         "Problem",
         "Quadratic",
         "SensorEstimation",
         "breast_cancer",
+        "diabetes",
+        "digits",
+        "digits_network",
+        "fraud",
     ),
     "results": ("load",),
-    "schedules": ("OptaxSchedule", "PowerLaw", "Schedule"),
+    "schedules": ("OptaxSchedule", "PowerGrowth", "PowerLaw", "Schedule"),
     "simulation": ("ConditionWarning", "Result", "Simulation", "simulate"),
     "stepsizes": (
         "Gamma",

@@ -5,6 +5,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int64
 
+ROUNDING = 1e-14
+"""A consensus error below this is rounding (that of a centralized method, say)."""
+
+
+class Course(NamedTuple):
+    """What a line and its band show: one value at each record point."""
+
+    mean: Float[np.ndarray, " points"]
+    low: Float[np.ndarray, " points"]
+    high: Float[np.ndarray, " points"]
+
 
 class Band(NamedTuple):
     """Mean and quantiles over the sound runs at each record point."""

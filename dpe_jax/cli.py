@@ -101,6 +101,22 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--check", action="store_true", help="exit with 1 if a check of it fails")
     sub.add_argument("--no-figures", action="store_true", help="do not draw figures")
 
+    sub = command("compare", "Compare all methods of a study with one of them, run by run.")
+    sub.add_argument(
+        "study",
+        metavar="PRESET|CONFIG|DIR",
+        help="a preset, a .toml file, or a folder that dpe run wrote",
+    )
+    sub.add_argument(
+        "--baseline", metavar="METHOD", help="compare with this one (the first ConventionalDSGD)"
+    )
+    sub.add_argument("--metrics", metavar="NAMES", help="such as gap_mean_state,consensus_error")
+    options(sub)
+    sub.add_argument("--block", metavar="N", help="lanes computed at a time")
+    sub.add_argument("--out", metavar="DIR", help="result folder (dpe-results/NAME-HASH)")
+    sub.add_argument("--overwrite", action="store_true", help="replace the result that is in --out")
+    sub.add_argument("--no-figures", action="store_true", help="do not draw figures")
+
     sub = command("verify", "Replay traced runs of a result with real Paillier encryption.")
     sub.add_argument("folder", metavar="DIR", help="a folder that dpe run --trace wrote")
     sub.add_argument("--lanes", metavar="RUNS", help="traced runs to replay, such as 0,1 (all)")

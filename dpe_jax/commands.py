@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dpe_jax import article, experiment, replays
+from dpe_jax import article, comparisons, experiment, replays
 from dpe_jax.config import Config
 from dpe_jax.errors import InputError
 from dpe_jax.folder import jsonable, write_json
+from dpe_jax.options import changes, warn
 from dpe_jax.progress import Bars
 from dpe_jax.results import holds, load
 from dpe_jax.summary import Check
@@ -26,6 +27,16 @@ _COLUMNS = (
     ("95 %", "gap_mean_state", "high"),
     ("max error", "error_worst_agent", "mean"),
     ("consensus", "consensus_error", "mean"),
+    ("F(x̄)", "objective", "mean"),
+    ("‖∇F(x̄)‖", "stationarity", "mean"),
+)
+"""Shown where they were recorded."""
+
+_TEST_COLUMNS = (
+    ("accuracy", "test_accuracy"),
+    ("area under ROC", "test_auc"),
+    ("average precision", "test_average_precision"),
+    ("squared error", "test_error"),
 )
 
 
@@ -36,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
         "presets": _presets,
         "plot": _plot,
         "run": _run,
+        "compare": comparisons.run_compare,
         "reproduce": _reproduce,
         "verify": replays.run_verify,
         "cost": replays.run_cost,
@@ -90,7 +102,7 @@ def _plot(
 def _run(
     options: argparse.Namespace, log: Console, screen: Console | None
 ) -> tuple[int, dict[str, Any]]:
-    config = experiment.override(experiment.find_config(options.config), _changes(options))
+    config = experiment.override(experiment.find_config(options.config), changes(options))
     out = Path(options.out) if options.out else experiment.default_folder(config)
     # The default folder is named after the configuration's hash: what is there is the same result.
     overwrite = options.overwrite or not options.out
@@ -98,7 +110,7 @@ def _run(
         outcome = experiment.run(
             config, out, overwrite=overwrite, check=options.check, progress=bars
         )
-    _warn(log, outcome)
+    warn(log, outcome)
     if screen:
         _show(screen, outcome)
         _show_checks(screen, outcome.checks)
@@ -118,8 +130,7 @@ def _reproduce(
             raise InputError("--only", name, f"one of {', '.join(known)}")
     seconds = options.verify_seconds
     configs = {
-        name: _traced(experiment.override(known[name], _changes(options)), seconds)
-        for name in names
+        name: _traced(experiment.override(known[name], changes(options)), seconds) for name in names
     }
     out = Path(options.out) if options.out else Path("dpe-results") / "reproduce"
     made: list[Check] = []
@@ -134,7 +145,7 @@ def _reproduce(
                 check=True,
                 progress=bars,
             )
-        _warn(log, outcome)
+        warn(log, outcome)
         if screen:
             _show(screen, outcome)
         figures = _draw(outcome.stored, out / name / "figures")
@@ -178,18 +189,6 @@ def _traced(config: Config, seconds: float) -> Config:
     return experiment.override(config, {"trace": first}) if seconds else config
 
 
-def _warn(log: Console, outcome: experiment.Outcome) -> None:
-    for note in outcome.warnings:
-        log.print(f"warning: {note}", style="yellow")
-
-
-def _changes(options: argparse.Namespace) -> dict[str, Any]:
-    """The options that were given, as keys of the configuration."""
-    names = ("runs", "iterations", "seed", "points", "precision", "block", "trace")
-    given = {name: getattr(options, name, None) for name in names}
-    return {name: value for name, value in given.items() if value is not None}
-
-
 def _draw(stored: Any, out: Path) -> list[str]:
     from dpe_jax import figures
 
@@ -213,18 +212,17 @@ def _show(console: Console, outcome: experiment.Outcome) -> None:
     title = f"{manifest['name']}: {summary['runs']} runs at k = {summary['iterations']}"
     table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("method", no_wrap=True)
-    for heading, _, _ in _COLUMNS:
+    recorded = {metric for method in summary["methods"].values() for metric in method["final"]}
+    columns = [column for column in _COLUMNS if column[1] in recorded]
+    for heading, _, _ in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("ok", justify="right", no_wrap=True)
     for name, method in summary["methods"].items():
-        final = method["final"]
-        cells = [
-            _number(final[metric][figure]) if metric in final else "–"
-            for _, metric, figure in _COLUMNS
-        ]
+        cells = [_number(method["final"][metric][figure]) for _, metric, figure in columns]
         ok = method["status"]["ok"]
         table.add_row(name, *cells, "all" if ok == summary["runs"] else str(ok))
     console.print(table)
+    _show_test(console, summary, [column for column in _TEST_COLUMNS if column[1] in recorded])
     asked = outcome.stored.config.checks.decay_from is not None
     for name, method in summary["methods"].items():
         decay = method["decay"]
@@ -236,6 +234,27 @@ def _show(console: Console, outcome: experiment.Outcome) -> None:
                 f"{decay['runs']} runs)",
                 soft_wrap=True,
             )
+
+
+def _show_test(console: Console, summary: dict[str, Any], columns: list[tuple[str, str]]) -> None:
+    """How the mean state does on the test set, if there is one."""
+    if not columns:
+        return
+    title = "x̄ on the test set: mean, and 5 – 95 % of runs"
+    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("method", no_wrap=True)
+    for heading, _ in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, method in summary["methods"].items():
+        cells = [_share(method["final"][metric]) for _, metric in columns]
+        table.add_row(name, *cells)
+    console.print(table)
+
+
+def _share(final: dict[str, Any]) -> str:
+    if final["mean"] is None:
+        return "none"
+    return f"{final['mean']:.4f} ({final['low']:.3f} – {final['high']:.3f})"
 
 
 def _show_article(console: Console, tables: dict[str, Any]) -> None:

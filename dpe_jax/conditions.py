@@ -42,11 +42,7 @@ def convergence_conditions(
     the agents' stepsizes, and unbiased quantization (`rounding` is "stochastic"). Reconstructed.
     """
     return (
-        _diverges("attenuation sum", "γ^k", "a", gamma),
-        _squares_converge("attenuation squares", "γ^k", "a", gamma),
-        _diverges("stepsize sum", "λ̄^k", "b", stepsize),
-        _squares_converge("stepsize squares", "λ̄^k", "b", stepsize),
-        _ratio_converges(gamma, stepsize),
+        *_two_scales(gamma, stepsize, "λ̄^k"),
         _variance_converges(stepsize, multipliers),
         _equal_means(means),
         Condition(
@@ -67,6 +63,66 @@ def sgd_conditions(stepsize: Schedule) -> tuple[Condition, ...]:
         _diverges("stepsize sum", "λ^k", "b", stepsize),
         _squares_converge("stepsize squares", "λ^k", "b", stepsize),
     )
+
+
+def quantized_conditions(gamma: Schedule, stepsize: Schedule) -> tuple[Condition, ...]:
+    """Σγ = ∞, Σγ² < ∞, Σλ = ∞, Σλ² < ∞, Σλ²/γ < ∞, for unbiased messages of bounded variance.
+
+    Those of Wang and Başar 2023, one public λ^k; reconstructed.
+    """
+    return _two_scales(gamma, stepsize, "λ^k")
+
+
+def noise_conditions(gamma: Schedule, stepsize: Schedule, noise: Schedule) -> tuple[Condition, ...]:
+    """Σγ = ∞, Σλ = ∞, Σλ²/γ < ∞ and Σγ²ν² < ∞, for messages with noise of a scale ν^k.
+
+    Those of Wang and Nedić 2023; Σλ² < ∞ follows from Σλ²/γ < ∞. Reconstructed.
+    """
+    a, v = gamma.decay_exponent(), -noise.decay_exponent()
+    difference = 2.0 * (a - v)
+    return (
+        _diverges("attenuation sum", "γ^k", "a", gamma),
+        _diverges("stepsize sum", "λ^k", "b", stepsize),
+        _ratio_converges(gamma, stepsize, "λ^k"),
+        Condition(
+            name="noise against attenuation",
+            statement="Σ (γ^k ν^k)² < ∞ needs 2(a − v) > 1, ν^k ~ k^v",
+            holds=difference > 1.0 + _ROUNDING,
+            detail=f"{_exponent('a', gamma)}, v = {_show(v)}"
+            + f"{'' if noise.exact else ' (estimated)'}, 2(a − v) = {_show(difference)}"
+            + _boundary(difference, 1.0, gamma, noise),
+        ),
+    )
+
+
+def geometric_conditions(c: float, q: float) -> tuple[Condition, ...]:
+    """As `sgd_conditions`, for the stepsize c q^k of a method that is private but not exact."""
+    return (
+        Condition(
+            name="stepsize sum",
+            statement="Σ λ^k = ∞ needs a stepsize that is not geometric",
+            holds=False,
+            detail=f"λ^k = {_show(c)} · {_show(q)}^k sums to {_show(c / (1 - q))}: x stops short",
+        ),
+        Condition(
+            name="stepsize squares",
+            statement="Σ (λ^k)² < ∞ needs q < 1",
+            holds=True,
+            detail=f"q = {_show(q)}",
+        ),
+    )
+
+
+def error_exponent(gamma: Schedule, stepsize: Schedule, growth: float = 0.0) -> float | None:
+    """β of the agents' error ~ k^−β with unlike costs: the slowest of its parts (derived).
+
+    γ ~ k^−a, λ ~ k^−b, message errors of standard deviation k^v: k^−(b−a), the disagreement that
+    unlike costs keep up; k^−(a/2−v), that of message errors; k^−b/2, the noise of the mean state.
+    None where the error does not fall.
+    """
+    a, b = gamma.decay_exponent(), stepsize.decay_exponent()
+    exponent = min(b - a, a / 2 - growth, b / 2)
+    return exponent if math.isfinite(exponent) and exponent > 0 else None
 
 
 def violated(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
@@ -94,13 +150,23 @@ def _squares_converge(name: str, symbol: str, letter: str, schedule: Schedule) -
     )
 
 
-def _ratio_converges(gamma: Schedule, stepsize: Schedule) -> Condition:
+def _two_scales(gamma: Schedule, stepsize: Schedule, symbol: str) -> tuple[Condition, ...]:
+    return (
+        _diverges("attenuation sum", "γ^k", "a", gamma),
+        _squares_converge("attenuation squares", "γ^k", "a", gamma),
+        _diverges("stepsize sum", symbol, "b", stepsize),
+        _squares_converge("stepsize squares", symbol, "b", stepsize),
+        _ratio_converges(gamma, stepsize, symbol),
+    )
+
+
+def _ratio_converges(gamma: Schedule, stepsize: Schedule, symbol: str) -> Condition:
     a, b = gamma.decay_exponent(), stepsize.decay_exponent()
     # Of two tails that vanish faster than any power the exponents do not tell the ratio: nan.
     difference = 2.0 * b - a
     return Condition(
         name="stepsize against attenuation",
-        statement="Σ (λ̄^k)²/γ^k < ∞ needs 2b − a > 1",
+        statement=f"Σ ({symbol})²/γ^k < ∞ needs 2b − a > 1",
         holds=difference > 1.0 + _ROUNDING,
         detail=f"{_exponent('a', gamma)}, {_exponent('b', stepsize)}, 2b − a = {_show(difference)}"
         + _boundary(difference, 1.0, gamma, stepsize),

@@ -6,7 +6,6 @@ import numpy as np
 from pydantic import (
     Discriminator,
     Field,
-    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -17,24 +16,21 @@ from pydantic import (
 
 from dpe_jax.algorithms import Algorithm
 from dpe_jax.errors import InputError
-from dpe_jax.fields import Matrix, Name, Seed, Table, Title, refusal, tagged, within, wrong
+from dpe_jax.fields import Matrix, Name, Seed, Table, Title, array_of, refusal, within, wrong
 from dpe_jax.network import Network
-from dpe_jax.observe import METRICS, Metric
-from dpe_jax.problems import Problem, Quadratic, SensorEstimation, breast_cancer
+from dpe_jax.observe import Metric
+from dpe_jax.problem_tables import ProblemTable
+from dpe_jax.problems import Problem
 from dpe_jax.simulation import Simulation
 from dpe_jax.tables import MethodTable
 
 _MOST_AGENTS = 10_000
 """Coupling weights are a dense matrix: more agents take gigabytes for it alone."""
 
-_MOST_VALUES = 2**28
-"""Numbers in a problem's matrices: 2 GiB of them."""
-
 Count = Annotated[int, Field(ge=1, le=_MOST_AGENTS)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Agent = Annotated[int, Field(ge=0, lt=_MOST_AGENTS)]
 Pair = Annotated[list[Agent], Field(min_length=2, max_length=2)]
-Range = Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)]
 
 _GRAPH_KEYS: dict[str, tuple[str, ...]] = {
     "ring": ("agents",),
@@ -44,6 +40,7 @@ _GRAPH_KEYS: dict[str, tuple[str, ...]] = {
     "grid": ("rows", "columns"),
     "erdos-renyi": ("agents", "probability", "seed"),
     "random-regular": ("agents", "degree", "seed"),
+    "geometric": ("agents", "radius", "seed"),
     "edges": ("edges",),
     "matrix": (),
 }
@@ -66,6 +63,7 @@ class NetworkTable(Table):
         "grid",
         "erdos-renyi",
         "random-regular",
+        "geometric",
         "edges",
         "matrix",
     ]
@@ -74,6 +72,7 @@ class NetworkTable(Table):
     columns: Count | None = None
     probability: Probability | None = None
     degree: PositiveInt | None = None
+    radius: PositiveFloat | None = None
     seed: Seed | None = None
     edges: list[Pair] | None = None
     weights: Weights = "metropolis"
@@ -83,7 +82,7 @@ class NetworkTable(Table):
     @model_validator(mode="after")
     def _keys(self) -> "NetworkTable":
         needed = _GRAPH_KEYS[self.graph]
-        for key in ("agents", "rows", "columns", "probability", "degree", "seed", "edges"):
+        for key in dict.fromkeys(key for keys in _GRAPH_KEYS.values() for key in keys):
             given = getattr(self, key) is not None
             if key in needed and not given:
                 accepted = f"a value; graph {self.graph!r} needs {', '.join(needed)}"
@@ -118,118 +117,13 @@ class NetworkTable(Table):
         return constructor(*(getattr(self, key) for key in _GRAPH_KEYS[self.graph]), **extra)
 
 
-class QuadraticTable(Table):
-    """Random quadratics, or given matrices A [agents][dim][dim] and minimizers b [agents][dim]."""
-
-    kind: Literal["quadratic"]
-    dim: PositiveInt | None = None
-    seed: Seed | None = None
-    noise: NonNegativeFloat = 0.0
-    curvature: Range | None = None
-    spread: NonNegativeFloat | None = None
-    A: list[Matrix] | None = None
-    b: Matrix | None = None
-
-    @model_validator(mode="after")
-    def _keys(self) -> "QuadraticTable":
-        if self.A is None and self.b is None:
-            for key in ("dim", "seed"):
-                if getattr(self, key) is None:
-                    raise wrong(key, None, "a value (random costs), or else both A and b")
-            return self
-        for key in ("A", "b"):
-            if getattr(self, key) is None:
-                raise wrong(key, None, "a value; A and b go together")
-        for key in ("dim", "seed", "curvature", "spread"):
-            if getattr(self, key) is not None:
-                raise wrong(key, getattr(self, key), "no such key beside A and b")
-        A, b = _array(self.A), _array(self.b)
-        if A is None or A.ndim != 3 or not A.size or A.shape[1] != A.shape[2]:
-            raise wrong("A", self.A, "a square matrix for each agent, all of one size")
-        if b is None or b.shape != A.shape[:2]:
-            raise wrong("b", self.b, f"{A.shape[0]} vectors of {A.shape[1]} numbers, like A")
-        return self
-
-    def build(self, agents: int) -> Problem:
-        """The problem."""
-        if self.A is not None and self.b is not None:
-            return Quadratic(np.array(self.A, float), np.array(self.b, float), self.noise)
-        assert self.dim is not None  # by the validator
-        assert self.seed is not None
-        _check_size("dim", self.dim, agents * self.dim**2)
-        low, high = self.curvature or (0.5, 1.5)
-        return Quadratic.random(
-            agents,
-            self.dim,
-            seed=self.seed,
-            noise=self.noise,
-            curvature=(low, high),
-            spread=1.0 if self.spread is None else self.spread,
-        )
-
-
-class SensorsTable(Table):
-    """Sensor estimation with random measurement matrices."""
-
-    kind: Literal["sensors"]
-    dim: PositiveInt
-    rows: PositiveInt
-    seed: Seed
-    noise: NonNegativeFloat
-    omega: NonNegativeFloat
-    disturbance: NonNegativeFloat = 0.1
-
-    def build(self, agents: int) -> Problem:
-        """The problem."""
-        _check_size("rows", self.rows, agents * self.rows * self.dim)
-        return SensorEstimation.random(
-            agents,
-            self.dim,
-            self.rows,
-            seed=self.seed,
-            noise=self.noise,
-            omega=self.omega,
-            disturbance=self.disturbance,
-        )
-
-
-class BreastCancerTable(Table):
-    """Logistic regression on scikit-learn's breast-cancer data, split over hospitals."""
-
-    kind: Literal["breast-cancer"]
-    split: Literal["equal", "dirichlet"] = "equal"
-    concentration: PositiveFloat = 1.0
-    seed: Seed = 0
-    batch: PositiveInt = 8
-    penalty: NonNegativeFloat = 0.01
-    intercept: bool = True
-
-    def build(self, agents: int) -> Problem:
-        """The problem."""
-        return breast_cancer(
-            agents,
-            split=self.split,
-            concentration=self.concentration,
-            seed=self.seed,
-            batch=self.batch,
-            penalty=self.penalty,
-            intercept=self.intercept,
-        )
-
-
-ProblemTable = Annotated[
-    QuadraticTable | SensorsTable | BreastCancerTable,
-    Field(discriminator="kind"),
-    tagged("kind", "quadratic", "sensors", "breast-cancer"),
-]
-
-
 class RecordTable(Table):
     """Which iterations are recorded, and what."""
 
     points: Annotated[int, Field(ge=2)] = 200
     spacing: Literal["linear", "log"] = "log"
-    metrics: list[Metric] = Field(default_factory=lambda: list(METRICS), min_length=1)
+    metrics: Annotated[list[Metric], Field(min_length=1)] | None = None
+    """By default all that the problem has; see `observe.defaults`."""
 
 
 class ChecksTable(Table):
@@ -271,7 +165,7 @@ class Config(Table):
 
     @model_validator(mode="after")
     def _rectangular(self) -> "Config":
-        if self.x0 is not None and _array(self.x0) is None:
+        if self.x0 is not None and array_of(self.x0) is None:
             raise wrong("x0", self.x0, "rows of one length, one for each agent")
         return self
 
@@ -285,7 +179,12 @@ class Config(Table):
         with within("network", NetworkTable.model_fields):
             network = self.network.build()
         with within("problem", type(self.problem).model_fields):
-            problem = self.problem.build(network.agents)
+            problem = self.problem.build(network)
+        for key in ("gap_fraction", "decay_from") if not problem.has_optimum else ():
+            if (value := getattr(self.checks, key)) is not None:
+                raise InputError(
+                    f"checks.{key}", value, "none (no optimum of this problem is known)"
+                )
         algorithms = {}
         for name, table in self.methods.items():
             with within(f"methods.{name}", type(table).model_fields):
@@ -307,7 +206,7 @@ class Config(Table):
             self.iterations,
             self.seed,
             tuple(self.trace),
-            tuple(self.record.metrics),
+            None if self.record.metrics is None else tuple(self.record.metrics),
             self.record.points,
             self.record.spacing,
             self.precision,
@@ -333,7 +232,7 @@ class Config(Table):
             except InputError:
                 # The first method that is refused by itself is the one that was named.
                 table = self.methods[name]
-                for key in ("gamma", "stepsize"):
+                for key in ("gamma", "stepsize", "noise"):
                     if not _evaluates(getattr(algorithm, key, None), self.iterations):
                         return f"methods.{name}.{key} ({error.argument})"
                 known = error.argument in type(table).model_fields
@@ -347,19 +246,6 @@ def parse(tables: dict[str, Any]) -> Config:
         return Config.model_validate(tables)
     except ValidationError as error:
         raise refusal(tables, error) from error
-
-
-def _check_size(key: str, value: int, numbers: int) -> None:
-    if numbers > _MOST_VALUES:
-        raise InputError(key, value, f"matrices of at most {_MOST_VALUES} numbers, not {numbers}")
-
-
-def _array(value: Any) -> np.ndarray | None:
-    """The array of nested lists of numbers; None if their lengths differ."""
-    try:
-        return np.array(value, np.float64)
-    except ValueError:
-        return None
 
 
 def _evaluates(schedule: Any, iterations: int) -> bool:

@@ -103,7 +103,7 @@ class _Buffers(NamedTuple):
 
 @eqx.filter_jit
 def _start(setting: Setting, x0: Float[Array, "agents dim"], run: UInt32[Array, " lanes"]) -> State:
-    return setting.algorithm.init(x0, setting.draws(run, jnp.int64(0)))
+    return setting.algorithm.init(x0, setting.exchange, setting.draws(run, jnp.int64(0)))
 
 
 @eqx.filter_jit

@@ -75,9 +75,12 @@ class Exchange(eqx.Module):
         scale = (self.unit / mean**2).astype(x.dtype)
         return self._over_links(x, products.astype(x.dtype)) * scale
 
-    def circulate(
-        self, flow: Float[Array, "links dim lanes"]
-    ) -> Float[Array, "agents dim lanes"]:
+    def weighted(self, x: Float[Array, "agents dim lanes"]) -> Float[Array, "agents dim lanes"]:
+        """Σ_j w_ij x_j over the neighbors alone, in the precision of x."""
+        W = self.W - jnp.diag(jnp.diagonal(self.W))
+        return lanes.mix(W.astype(x.dtype), x)
+
+    def circulate(self, flow: Float[Array, "links dim lanes"]) -> Float[Array, "agents dim lanes"]:
         """Σ of what flows to each agent; what one end of a link receives, the other gives.
 
         `flow` goes from the higher agent of a link to the lower one. Over all agents it sums to

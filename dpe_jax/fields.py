@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Container, Iterator
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -106,6 +107,14 @@ def _path(tables: Any, location: tuple[str | int, ...]) -> list[str | int]:
             here = here[part]
             path.append(part)
     return path
+
+
+def array_of(value: Any) -> np.ndarray | None:
+    """The array of nested lists of numbers; None if their lengths differ."""
+    try:
+        return np.array(value, np.float64)
+    except ValueError:
+        return None
 
 
 def _keys(value: Any) -> Collection[Any]:

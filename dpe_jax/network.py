@@ -56,6 +56,8 @@ class Network(eqx.Module):
     denominator: int = eqx.field(static=True)
     rounding: float = eqx.field(static=True)
     name: str = eqx.field(static=True)
+    positions: Float64[np.ndarray, "agents 2"] | None = None
+    """Where the agents are in the unit square, for a network that has a layout."""
 
     def __check_init__(self) -> None:
         c = self.coupling
@@ -166,6 +168,31 @@ class Network(eqx.Module):
         return _build(name, agents, graph.edges, weights, max_denominator)
 
     @classmethod
+    def geometric(
+        cls,
+        agents: int,
+        radius: float | int,
+        seed: int,
+        weights: Weights = "metropolis",
+        max_denominator: int = 2**16,
+    ) -> "Network":
+        """Return agents at random in the unit square, with a link between any two within `radius`.
+
+        A disconnected draw is refused. `positions` says where they are.
+        """
+        import networkx
+
+        _check_count("agents", agents)
+        if not (math.isfinite(radius) and radius > 0):
+            raise InputError("radius", radius, "a finite number above 0")
+        positions = np.random.default_rng(seed).random((agents, 2))
+        places = dict(enumerate(positions.tolist()))
+        graph = networkx.random_geometric_graph(agents, radius, pos=places)
+        name = f"geometric({agents}, {radius}, seed={seed})"
+        built = _build(name, agents, graph.edges, weights, max_denominator)
+        return cls(built.coupling, built.denominator, built.rounding, name, positions)
+
+    @classmethod
     def from_edges(
         cls,
         edges: Iterable[Sequence[int]] | np.ndarray,
@@ -239,6 +266,7 @@ class Network(eqx.Module):
             ratio.denominator,
             float(exact) * self.rounding,
             f"{self.name}.scaled({exact})",
+            self.positions,
         )
 
     @property
@@ -335,6 +363,7 @@ class Network(eqx.Module):
             "mu": self.mu,
             "gamma_limit": self.gamma_limit,
             "spectrum": self.spectrum.tolist(),
+            **({} if self.positions is None else {"positions": self.positions.tolist()}),
         }
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Float64, Int64, UInt32
 
 from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.problems import EmpiricalRisk, Problem, Quadratic, SensorEstimation
+from dpe_jax.problems.diabetes import squared_loss
 from dpe_jax.problems.hospitals import logistic_loss
 from dpe_jax.stepsizes import (
     Gamma,
@@ -70,12 +71,13 @@ class Difference:
 def unsupported(problem: Problem, algorithm: EncryptedDSGD) -> str | None:
     """Why nothing is recomputed for these, or None if it is.
 
-    Quadratics, sensor estimation and logistic regression are known here, with every distribution
-    of multipliers of the package; a user's own loss, problem or distribution is not.
+    Quadratics, sensor estimation, logistic and linear regression are known here, with every
+    distribution of multipliers of the package; digits and a user's own loss, problem or
+    distribution are not.
     """
     if type(problem) not in (Quadratic, SensorEstimation, EmpiricalRisk):
         return f"no NumPy gradient is known for the problem {type(problem).__name__}"
-    if isinstance(problem, EmpiricalRisk) and problem.loss is not logistic_loss:
+    if isinstance(problem, EmpiricalRisk) and problem.loss not in (logistic_loss, squared_loss):
         name = getattr(problem.loss, "__name__", repr(problem.loss))
         return f"no NumPy gradient is known for the loss {name}"
     family = type(algorithm.multipliers)
@@ -239,7 +241,7 @@ def _recompute(
             g = _sensors(problem, x, words)
         else:
             assert isinstance(problem, EmpiricalRisk)  # supported
-            g = _logistic(problem, x, words)
+            g = _regression(problem, x, words)
         m = _multipliers(algorithm.multipliers, stepsize_word)
         return scale[:, None, None] * means[:, None] * m * g
 
@@ -308,10 +310,8 @@ def _sensors(problem: SensorEstimation, x: _Values, words: _Words) -> _Values:
     return 2 * np.einsum("ird,kir->kid", M, residual) + 2 * omega[:, None] * x
 
 
-def _logistic(problem: EmpiricalRisk, x: _Values, words: _Words) -> _Values:
-    """−ρ_i times the mean of y a / (1 + exp(y xᵀa)) over samples (a, y), plus penalty · x."""
-    from scipy.special import expit
-
+def _regression(problem: EmpiricalRisk, x: _Values, words: _Words) -> _Values:
+    """−ρ_i times the mean of a · pull(xᵀa, y) over samples (a, y), plus penalty · x."""
     features, labels = (np.asarray(leaf, np.float64) for leaf in problem.data)
     sizes = np.asarray(problem.sizes)
     shares = sizes * problem.agents / sizes.sum()
@@ -325,13 +325,26 @@ def _logistic(problem: EmpiricalRisk, x: _Values, words: _Words) -> _Values:
     for i, (size, end) in enumerate(zip(sizes.tolist(), ends.tolist(), strict=True)):
         a, y = features[end - size : end], labels[end - size : end]
         if problem.batch is None:
-            pull = y * expit(-y * (x[:, i] @ a.T))
+            pull = _pull(problem, x[:, i] @ a.T, y)
             mean = pull @ a / size
         else:
             rows = ((drawn[:, i] * np.uint64(size)) >> np.uint64(32)).astype(np.int64)
             a, y = a[rows], y[rows]
-            pull = y * expit(-y * np.einsum("ksd,kd->ks", a, x[:, i]))
+            pull = _pull(problem, np.einsum("ksd,kd->ks", a, x[:, i]), y)
             mean = np.einsum("ks,ksd->kd", pull, a) / slots
         weight = shares[i] if problem.weighting == "samples" else 1.0
         g[:, i] = problem.penalty * x[:, i] - weight * mean
     return g
+
+
+def _pull(
+    problem: EmpiricalRisk,
+    predicted: Float64[np.ndarray, "iterations samples"],
+    y: Float64[np.ndarray, "*iterations samples"],
+) -> Float64[np.ndarray, "iterations samples"]:
+    """−∂loss/∂xᵀa: y − xᵀa for squares, y / (1 + exp(y xᵀa)) for the logistic loss."""
+    from scipy.special import expit
+
+    if problem.loss is squared_loss:
+        return y - predicted
+    return y * expit(-y * predicted)

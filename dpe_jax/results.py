@@ -78,7 +78,7 @@ class CurveStore:
         group = zarr.open_group(path, mode="a", zarr_format=2)
         lanes = simulation.block_lanes
         self._arrays = {}
-        for name in (*simulation.metrics, "status", "failed_at", "final_state"):
+        for name in (*simulation.observed, "status", "failed_at", "final_state"):
             dims = dimensions(name)
             shape = tuple(len(labels[dim]) for dim in dims)
             chunks = _chunks(shape, lanes)
@@ -202,12 +202,20 @@ def manifest(config: Config, simulation: Simulation, optimum: Optimum) -> dict[s
         },
         "problem": simulation.problem.describe(),
         "optimum": {
-            "x": np.asarray(optimum.x).tolist(),
+            "x": np.asarray(optimum.x).tolist() if simulation.problem.has_optimum else None,
             "value": optimum.value,
             "gradient_norm": optimum.gradient_norm,
             "method": optimum.method,
         },
         "methods": {name: method.describe() for name, method in simulation.algorithms.items()},
+        "wire": {
+            name: dataclasses.asdict(method.wire())
+            for name, method in simulation.algorithms.items()
+        },
+        "budget": {
+            name: None if budget is None else budget.describe()
+            for name, budget in simulation.budgets().items()
+        },
         "headroom": simulation.headroom(),
         "conditions": {
             name: [

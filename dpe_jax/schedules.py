@@ -94,6 +94,44 @@ class PowerLaw(Schedule):
         return f"{self.scale:g} (k+{self.offset:g})^-{self.exponent:g}"
 
 
+class PowerGrowth(Schedule):
+    """scale · (k + offset)^exponent, which grows: the scale of noise that must outlast a decay.
+
+    Needs scale > 0, offset > 0 and exponent >= 0, all finite; `InputError` otherwise.
+    """
+
+    scale: float = eqx.field(converter=float)
+    exponent: float = eqx.field(converter=float)
+    offset: float = eqx.field(converter=float, default=1.0)
+
+    def __check_init__(self) -> None:
+        for name, value in (("scale", self.scale), ("offset", self.offset)):
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(name, value, "a finite number above 0")
+        if not 0 <= self.exponent <= 16:
+            raise InputError("exponent", self.exponent, "a number from 0 to 16")
+
+    def values(self, k: Int64[np.ndarray, "iterations"]) -> Float64[np.ndarray, "iterations"]:
+        """The values at the iterations k >= 0, computed on the host in float64."""
+        return _by_blocks(self._block, k)
+
+    def _block(self, k: Float64[np.ndarray, "block"]) -> Float64[np.ndarray, "block"]:
+        return self.scale * np.power(k + self.offset, self.exponent)
+
+    def decay_exponent(self) -> float:
+        """Minus the exponent."""
+        return 0.0 - self.exponent
+
+    @property
+    def exact(self) -> bool:
+        """True: the exponent is a parameter."""
+        return True
+
+    def describe(self) -> str:
+        """A short text, such as "0.1 (k+1)^0.2"."""
+        return f"{self.scale:g} (k+{self.offset:g})^{self.exponent:g}"
+
+
 class OptaxSchedule(Schedule):
     """Any function from the iteration to a number, such as an optax schedule.
 

@@ -13,13 +13,13 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from dpe_jax import engine, lattice
-from dpe_jax.algorithms import Algorithm, EncryptedDSGD
+from dpe_jax.algorithms import Algorithm, Budget, EncryptedDSGD
 from dpe_jax.conditions import Condition, violated
 from dpe_jax.engine import Recording, Trace
 from dpe_jax.errors import InputError
 from dpe_jax.layout import coordinates, dimensions
 from dpe_jax.network import Network
-from dpe_jax.observe import METRICS, Metric, check_metrics
+from dpe_jax.observe import Metric, check_metrics, defaults
 from dpe_jax.problems.base import Optimum, Problem
 from dpe_jax.timeline import Spacing, record_points
 
@@ -55,7 +55,8 @@ class Simulation:
     iterations: int
     seed: int = 0
     trace: tuple[int, ...] = ()
-    metrics: tuple[Metric, ...] = METRICS
+    metrics: tuple[Metric, ...] | None = None
+    """By default those of `observe.defaults`; here `observed` says which."""
     points: int = 200
     spacing: Spacing = "log"
     precision: Precision = "float32"
@@ -90,9 +91,10 @@ class Simulation:
                 self.network.agents,
                 f"as many agents as the problem has ({self.problem.agents})",
             )
-        object.__setattr__(self, "metrics", check_metrics(self.metrics))
+        metrics = defaults(self.problem) if self.metrics is None else self.metrics
+        object.__setattr__(self, "metrics", check_metrics(metrics, self.problem))
         shape = (self.problem.agents, self.problem.dim)
-        x0 = _start(self.x0, shape)
+        x0 = _start(self.problem.start if self.x0 is None else self.x0, shape)
         if x0.shape not in (shape, shape[1:]):
             raise InputError("x0", x0.shape, f"shape {shape} or {shape[1:]}")
         if not np.all(np.isfinite(x0)):
@@ -108,6 +110,12 @@ class Simulation:
         """x_0 of every run."""
         assert self.x0 is not None  # set in __post_init__
         return self.x0
+
+    @property
+    def observed(self) -> tuple[Metric, ...]:
+        """The metrics that are recorded."""
+        assert self.metrics is not None  # set in __post_init__
+        return self.metrics
 
     @property
     def record(self) -> Int64[np.ndarray, " points"]:
@@ -140,6 +148,14 @@ class Simulation:
         """Each method's convergence conditions with their verdicts."""
         return {name: method.conditions(self.network) for name, method in self.algorithms.items()}
 
+    def budgets(self) -> dict[str, Budget | None]:
+        """ε of differential privacy that each method spends over the run; None if it has none."""
+        dim = self.problem.dim
+        return {
+            name: method.budget(self.network, dim, self.iterations)
+            for name, method in self.algorithms.items()
+        }
+
     def warn(self) -> None:
         """Name every violated condition in a `ConditionWarning`."""
         for name, conditions in self.conditions().items():
@@ -165,7 +181,7 @@ class Simulation:
         for name, algorithm in self.algorithms.items():
             progress(name, 0, total)
             setting = engine.setting_for(
-                algorithm, self.problem, optimum, self.network, self.seed, dtype, self.metrics
+                algorithm, self.problem, optimum, self.network, self.seed, dtype, self.observed
             )
             program = engine.Program(
                 setting, self.network, self.start, self.record, self.trace, lanes
@@ -212,8 +228,6 @@ def _report(progress: Progress, name: str, total: int, done: int) -> None:
 
 
 def _start(x0: Any, shape: tuple[int, int]) -> np.ndarray:
-    if x0 is None:
-        return np.zeros(shape)
     try:
         given = np.asarray(x0)
         if given.dtype.kind not in "fiu":
@@ -253,7 +267,7 @@ def simulate(
     iterations: int,
     seed: int = 0,
     trace: tuple[int, ...] = (),
-    metrics: tuple[Metric, ...] = METRICS,
+    metrics: tuple[Metric, ...] | None = None,
     points: int = 200,
     spacing: Spacing = "log",
     precision: Precision = "float32",
@@ -268,10 +282,11 @@ def simulate(
     bit; elsewhere floating point may round differently. `trace` names runs whose integers are kept
     (methods on the lattice only); `points` record points are spaced linearly or logarithmically;
     `precision` is that of gradients; `block` is the number of lanes computed at a time; `x0` is
-    [agents, dim], or [dim] for all agents, zero by default. `progress(method, done, total)` is told
-    lane-iterations, by one thread at a time, which may not be the caller's. Violated convergence
-    conditions are named in a `ConditionWarning`. Raises `InputError`, and `OptimumError` for a
-    problem whose reference optimum cannot be computed.
+    [agents, dim], or [dim] for all agents, by default the problem's own start; `metrics` are by
+    default all that the problem has (see `observe.defaults`). `progress(method, done, total)` is
+    told lane-iterations, by one thread at a time, which may not be the caller's. Violated
+    convergence conditions are named in a `ConditionWarning`. Raises `InputError`, and
+    `OptimumError` for a problem whose reference optimum cannot be computed.
     """
     if isinstance(algorithms, Algorithm):
         algorithms = {type(algorithms).__name__: algorithms}
@@ -312,7 +327,7 @@ def _dataset(simulation: Simulation, held: dict[str, list[Recording]]) -> "xr.Da
         )
 
     variables: dict[str, np.ndarray] = {
-        metric: stack(lambda r, metric=metric: r.curves[metric]) for metric in simulation.metrics
+        metric: stack(lambda r, metric=metric: r.curves[metric]) for metric in simulation.observed
     }
     variables["status"] = stack(lambda r: r.status)
     variables["failed_at"] = stack(lambda r: r.failed_at)

@@ -54,7 +54,7 @@ def _method(
 ) -> dict[str, Any]:
     sound = np.flatnonzero(curves.status.values == OK)
     final: dict[str, Any] = {}
-    for metric in simulation.metrics:
+    for metric in simulation.observed:
         if metric in PER_AGENT:
             continue
         ends = band(curves[metric].isel(iteration=[0, -1]).values)
@@ -63,7 +63,7 @@ def _method(
         final[metric]["start"] = columns["mean"][0]
     decay: Decay | None = None
     predicted = algorithm.predicted_exponent()
-    if predicted is not None and "error_worst_agent" in simulation.metrics:
+    if predicted is not None and "error_worst_agent" in simulation.observed:
         first = decay_from or max(1, simulation.iterations // 100)
         fitted = curves.error_worst_agent.isel(run=sound[:_FITTED_RUNS]).values
         decay = fit_decay(curves.iteration.values, fitted, first=first)
@@ -74,7 +74,7 @@ def _method(
         "predicted_exponent": predicted,
         "decay": None if decay is None else decay.summary(),
     }
-    if isinstance(algorithm, EncryptedDSGD) and "quantization_error" in simulation.metrics:
+    if isinstance(algorithm, EncryptedDSGD) and "quantization_error" in simulation.observed:
         summary["quantization"] = _quantization(algorithm, simulation, curves, sound)
     return summary
 

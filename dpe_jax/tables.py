@@ -8,10 +8,20 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from dpe_jax import factors, stepsizes
-from dpe_jax.algorithms import Algorithm, CentralizedSGD, ConventionalDSGD, EncryptedDSGD
+from dpe_jax.algorithms import (
+    Algorithm,
+    CentralizedSGD,
+    ConventionalDSGD,
+    EncryptedDSGD,
+    FunctionSharing,
+    GeometricDP,
+    RandomizedStateSharing,
+    TailoredDP,
+    TernaryDSGD,
+)
 from dpe_jax.errors import InputError
 from dpe_jax.fields import Table, tagged, within, wrong
-from dpe_jax.schedules import OptaxSchedule, PowerLaw, Schedule
+from dpe_jax.schedules import OptaxSchedule, PowerGrowth, PowerLaw, Schedule
 
 
 class PowerLawTable(Table):
@@ -25,6 +35,19 @@ class PowerLawTable(Table):
     def build(self) -> Schedule:
         """The schedule."""
         return PowerLaw(self.scale, self.exponent, self.offset)
+
+
+class PowerGrowthTable(Table):
+    """scale·(k + offset)^exponent."""
+
+    kind: Literal["growth"] = "growth"
+    scale: PositiveFloat
+    exponent: NonNegativeFloat
+    offset: PositiveFloat = 1.0
+
+    def build(self) -> Schedule:
+        """The schedule."""
+        return PowerGrowth(self.scale, self.exponent, self.offset)
 
 
 class OptaxTable(Table):
@@ -80,6 +103,13 @@ ScheduleTable = Annotated[
     PowerLawTable | OptaxTable,
     Field(discriminator="kind"),
     tagged("kind", "power", "optax", default="power"),
+]
+
+
+NoiseTable = Annotated[
+    PowerGrowthTable | PowerLawTable | OptaxTable,
+    Field(discriminator="kind"),
+    tagged("kind", "growth", "power", "optax", default="growth"),
 ]
 
 
@@ -253,10 +283,100 @@ class CentralizedTable(Table):
         return CentralizedSGD(_built("stepsize", self.stepsize))
 
 
+class TernaryTable(Table):
+    """`TernaryDSGD`."""
+
+    method: Literal["TernaryDSGD"]
+    stepsize: ScheduleTable
+    gamma: ScheduleTable
+    range: PositiveFloat
+
+    def build(self) -> Algorithm:
+        """The method."""
+        stepsize, gamma = _built("stepsize", self.stepsize), _built("gamma", self.gamma)
+        return TernaryDSGD(stepsize, gamma, self.range)
+
+
+class FunctionSharingTable(Table):
+    """`FunctionSharing`."""
+
+    method: Literal["FunctionSharing"]
+    stepsize: ScheduleTable
+    scale: PositiveFloat
+
+    def build(self) -> Algorithm:
+        """The method."""
+        return FunctionSharing(_built("stepsize", self.stepsize), self.scale)
+
+
+class StateSharingTable(Table):
+    """`RandomizedStateSharing`."""
+
+    method: Literal["RandomizedStateSharing"]
+    stepsize: ScheduleTable
+    scale: PositiveFloat
+
+    def build(self) -> Algorithm:
+        """The method."""
+        return RandomizedStateSharing(_built("stepsize", self.stepsize), self.scale)
+
+
+class GeometricTable(Table):
+    """`GeometricDP`."""
+
+    method: Literal["GeometricDP"]
+    c: PositiveFloat
+    q: PositiveFloat
+    M: PositiveFloat
+    p: PositiveFloat
+    radius: PositiveFloat
+    gradient_bound: PositiveFloat
+
+    def build(self) -> Algorithm:
+        """The method."""
+        return GeometricDP(self.c, self.q, self.M, self.p, self.radius, self.gradient_bound)
+
+
+class TailoredTable(Table):
+    """`TailoredDP`."""
+
+    method: Literal["TailoredDP"]
+    stepsize: ScheduleTable
+    gamma: ScheduleTable
+    noise: NoiseTable
+    gradient_bound: PositiveFloat
+
+    def build(self) -> Algorithm:
+        """The method."""
+        return TailoredDP(
+            _built("stepsize", self.stepsize),
+            _built("gamma", self.gamma),
+            _built("noise", self.noise),
+            self.gradient_bound,
+        )
+
+
 MethodTable = Annotated[
-    EncryptedTable | ConventionalTable | CentralizedTable,
+    EncryptedTable
+    | ConventionalTable
+    | CentralizedTable
+    | TernaryTable
+    | FunctionSharingTable
+    | StateSharingTable
+    | GeometricTable
+    | TailoredTable,
     Field(discriminator="method"),
-    tagged("method", "EncryptedDSGD", "ConventionalDSGD", "CentralizedSGD"),
+    tagged(
+        "method",
+        "EncryptedDSGD",
+        "ConventionalDSGD",
+        "CentralizedSGD",
+        "TernaryDSGD",
+        "FunctionSharing",
+        "RandomizedStateSharing",
+        "GeometricDP",
+        "TailoredDP",
+    ),
 ]
 
 

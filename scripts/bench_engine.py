@@ -32,7 +32,7 @@ import competitors
 
 from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.experiment import find_config
-from dpe_jax.observe import METRICS, Metric
+from dpe_jax.observe import Metric, defaults
 from dpe_jax.problems import Quadratic
 from dpe_jax.simulation import Precision
 
@@ -98,7 +98,7 @@ def main() -> None:
     keys = jax.random.split(jax.random.key(0), runs)
     candidates: dict[str, Callable[[], object]] = {
         "engine": engine_run("float32", (), 2),
-        "engine_metrics": engine_run("float32", METRICS, _POINTS),
+        "engine_metrics": engine_run("float32", defaults(problem), _POINTS),
         "engine_float64": engine_run("float64", (), 2),
         "floor": floor,
         "numpy": lambda: competitors.numpy_runs(study, runs, 0),

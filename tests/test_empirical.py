@@ -10,7 +10,7 @@ import pytest
 from common import gradient, objective
 
 from dpe_jax.errors import InputError, OptimumError
-from dpe_jax.problems import EmpiricalRisk, breast_cancer, empirical, reference
+from dpe_jax.problems import EmpiricalRisk, arrays, breast_cancer, reference
 
 
 def user_loss(x, sample):
@@ -47,7 +47,7 @@ def scales(data, weighting):
 @pytest.mark.parametrize("lanes_at_once", [1000, 2])
 def test_own_loss_against_numpy(weighting, lanes_at_once, monkeypatch):
     data, penalty = user_data(), 0.3
-    monkeypatch.setattr(empirical, "_LOSSES_AT_ONCE", lanes_at_once * 21)
+    monkeypatch.setattr(arrays, "VALUES_AT_ONCE", lanes_at_once * 21)
     problem = EmpiricalRisk(user_loss, data, dim=4, weighting=weighting, penalty=penalty)
     assert problem.data["group"].dtype.kind == "i"
     x = np.random.default_rng(1).normal(size=(3, 4, 5))

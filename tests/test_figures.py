@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dpe_jax import experiment, figures
+from dpe_jax import drawing, experiment, figures
 from dpe_jax.bands import band
 from dpe_jax.config import ChecksTable, parse
 from dpe_jax.errors import InputError
@@ -99,7 +99,7 @@ def texts(figure: object) -> str:
 def said(stored: Stored, name: str) -> str:
     """What one of the figures says, without drawing it."""
     make = getattr(figures, f"_{name}")
-    return texts(make(stored, figures._methods(stored)))
+    return texts(make(stored, drawing.methods(stored)))
 
 
 def test_every_figure_is_written_twice_and_alike_each_time(stored: Stored, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_method_without_a_sound_run_is_only_named(stored: Stored) -> None:
     none = failing(stored, "conventional", slice(None), 4)
     words = said(none, "objective")
     assert "conventional: 24 of 24 runs failed, not shown" in words
-    figure = figures._objective(none, figures._methods(none))
+    figure = figures._objective(none, drawing.methods(none))
     assert figure is not None
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "encrypted" in legend
@@ -185,7 +185,7 @@ def test_a_diverging_method_does_not_hide_the_rest(stored: Stored) -> None:
     curves.gap_mean_state.values[1, 5:] = 1e30
     curves.gap_mean_state.values[1, 8:] = np.inf
     wild = dataclasses.replace(stored, curves=curves)
-    figure = figures._objective(wild, figures._methods(wild))
+    figure = figures._objective(wild, drawing.methods(wild))
     assert figure is not None
     assert "cut off above" in texts(figure)
     top = figure.axes[0].get_ylim()[1] - stored.summary["minimum"]
@@ -195,7 +195,7 @@ def test_a_diverging_method_does_not_hide_the_rest(stored: Stored) -> None:
 
 
 def test_lines_are_the_means_and_the_minimum(stored: Stored) -> None:
-    figure = figures._objective(stored, figures._methods(stored))
+    figure = figures._objective(stored, drawing.methods(stored))
     assert figure is not None
     left, right = figure.axes
     gap = stored.curves.gap_mean_state.values.astype(np.float64)
@@ -210,13 +210,13 @@ def test_lines_are_the_means_and_the_minimum(stored: Stored) -> None:
 
 
 def test_guide_ends_on_the_curve_with_the_predicted_slope(stored: Stored) -> None:
-    unasked = figures._errors(stored, figures._methods(stored))
+    unasked = figures._errors(stored, drawing.methods(stored))
     assert unasked is not None
     labels = [str(line.get_label()) for line in unasked.axes[0].get_lines()]
     assert not any("propto" in label for label in labels)
     checked = stored.config.model_copy(update={"checks": ChecksTable(decay_from=10)})
     stored = dataclasses.replace(stored, config=checked)
-    figure = figures._errors(stored, figures._methods(stored))
+    figure = figures._errors(stored, drawing.methods(stored))
     assert figure is not None
     lines = {str(line.get_label()): line for line in figure.axes[0].get_lines()}
     (guide,) = [line for label, line in lines.items() if "propto" in label]
@@ -228,7 +228,7 @@ def test_guide_ends_on_the_curve_with_the_predicted_slope(stored: Stored) -> Non
 
 
 def test_rounding_is_no_consensus_error(stored: Stored) -> None:
-    figure = figures._errors(stored, figures._methods(stored))
+    figure = figures._errors(stored, drawing.methods(stored))
     assert figure is not None
     low, _ = figure.axes[1].get_ylim()
     assert low > 1e-6

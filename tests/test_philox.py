@@ -8,7 +8,7 @@ import reference
 from scipy import special, stats
 
 from dpe_jax.draws import Draws
-from dpe_jax.philox import normal, philox4x32, seed_key, uniform
+from dpe_jax.philox import laplace, normal, philox4x32, seed_key, uniform
 
 FLOAT32, FLOAT64 = jnp.dtype("float32"), jnp.dtype("float64")
 COUNT = 200_000
@@ -137,6 +137,41 @@ def test_normal_covers_its_range() -> None:
         assert 0 < z[2] < 1e-6
 
 
+def test_laplace_covers_its_range() -> None:
+    # In order of the value, as for the normal.
+    words = np.array([2**31, 2**32 - 1, 0, 2**31 - 1], np.uint32)
+    for dtype in (FLOAT32, FLOAT64):
+        z = np.asarray(laplace(array(words), dtype))
+        assert z.dtype == dtype
+        assert np.all(np.isfinite(z))
+        np.testing.assert_array_equal(z, -z[::-1])
+        assert z[3] == pytest.approx(32 * np.log(2), rel=1e-6)
+        assert 0 <= z[2] < 1e-9
+    # In float64 also the values beside zero, and one at a time.
+    assert z[2] == pytest.approx(2.0**-32, rel=1e-6)
+    ordered = np.arange(-(2**31), 2**31, 2**20 - 7, dtype=np.int64).astype(np.int32)
+    assert np.all(np.diff(np.asarray(laplace(array(ordered.view(np.uint32)), FLOAT64))) > 0)
+
+
+def test_laplace_is_the_quantile_function() -> None:
+    """Over both tails, around zero and between."""
+    end = np.arange(2**31 - 4096, 2**31)
+    signed = np.concatenate(
+        [-end - 1, np.arange(-4096, 4096), end, np.arange(-(2**31), 2**31, 2**15 + 1)]
+    )
+    u = (signed + 0.5) / 2**32
+    exact = -np.sign(u) * np.log1p(-2 * np.abs(u))
+    word = array(signed.astype(np.int32).view(np.uint32))
+    np.testing.assert_allclose(np.asarray(laplace(word, FLOAT64)), exact, rtol=2e-15, atol=2e-16)
+    single = np.asarray(laplace(word, FLOAT32), np.float64)
+    allowed = 1.2e-7 * (1 + np.abs(exact))
+    assert np.all(np.abs(single - exact) < allowed)
+    # The same comparison sees half a step of u in the tail, and a factor of 1.000001.
+    shifted = -np.sign(u) * np.log1p(-2 * np.abs(signed / 2**32) * (1 - 2.0**-40))
+    assert np.any(np.abs(shifted - exact) > allowed)
+    assert np.any(np.abs(1.000001 * exact - exact) > allowed)
+
+
 @pytest.fixture(scope="module")
 def sample() -> list[np.ndarray]:
     made = draws(11, np.arange(COUNT), 3, 1, 1)
@@ -184,6 +219,21 @@ def test_distributions(sample, dtype) -> None:
     for factor in (2 / 3, 0.95, 1.05, 1.5):
         assert stats.kstest(z * factor, "norm").pvalue < 1e-5
     assert stats.kstest(u**1.05, "uniform").pvalue < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+def test_laplace_distribution(sample, dtype) -> None:
+    z = np.asarray(laplace(array(sample[3]), dtype), np.float64)
+    assert max(moment_scores(z, 0.0, 2.0)) < 5
+    assert moment_scores(z, 0.05, 2.0)[0] > 5
+    # |z| is exponential: mean and variance one.
+    assert max(moment_scores(np.abs(z), 1.0, 1.0)) < 5
+    assert stats.kstest(z, "laplace").pvalue > 1e-3
+    for factor in (2 / 3, 1.5):
+        assert moment_scores(z, 0.0, 2.0 * factor)[1] > 5
+        assert moment_scores(np.abs(z), factor, 1.0)[0] > 5
+    for factor in (2 / 3, 0.95, 1.05, 1.5):
+        assert stats.kstest(z * factor, "laplace").pvalue < 1e-5
 
 
 def test_words_runs_times_and_elements_are_uncorrelated(sample) -> None:

@@ -41,6 +41,18 @@ class Failing(Problem):
     def dim(self) -> int:
         return self.inner.dim
 
+    @property
+    def start(self) -> np.ndarray:
+        return self.inner.start
+
+    @property
+    def has_optimum(self) -> bool:
+        return True
+
+    @property
+    def held_out(self) -> None:
+        return None
+
     def gradient(self, x: jax.Array, draws: Draws) -> jax.Array:
         g = self.inner.gradient(x, draws)
         hit = (draws.run == self.run) & (draws.time >= self.time)

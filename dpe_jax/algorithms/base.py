@@ -104,8 +104,11 @@ class Algorithm(eqx.Module):
         """Refuse settings that cannot run."""
 
     @abc.abstractmethod
-    def init(self, x0: Float[Array, "agents dim"], draws: Draws) -> State:
-        """The state at k = 0; `draws` are those of time 0 and say how many lanes there are."""
+    def init(self, x0: Float[Array, "agents dim"], exchange: Exchange, draws: Draws) -> State:
+        """The state at k = 0; `draws` are those of time 0 and say how many lanes there are.
+
+        What agents agree on before the first iteration, they agree on here, over the exchange.
+        """
 
     @abc.abstractmethod
     def step(

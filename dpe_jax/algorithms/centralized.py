@@ -48,7 +48,7 @@ class CentralizedSGD(FloatMethod):
     def check(self, network: Network, x0: Float[np.ndarray, "agents dim"]) -> None:
         """Nothing to refuse."""
 
-    def init(self, x0: Float[Array, "agents dim"], draws: Draws) -> SharedState:
+    def init(self, x0: Float[Array, "agents dim"], exchange: Exchange, draws: Draws) -> SharedState:
         """The mean of the agents' starts."""
         agents, dim = x0.shape
         start = lanes.mean(x0[..., None], 0)

@@ -49,7 +49,7 @@ class ConventionalDSGD(FloatMethod):
         """Refuse weights for which A is not doubly stochastic."""
         check_doubly_stochastic(network)
 
-    def init(self, x0: Float[Array, "agents dim"], draws: Draws) -> OwnStates:
+    def init(self, x0: Float[Array, "agents dim"], exchange: Exchange, draws: Draws) -> OwnStates:
         """Every run starts at x_0."""
         return own_states(x0, draws)
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int8, Int64
 
 from dpe_jax import lattice
 from dpe_jax.algorithms.base import Algorithm, Step, Wire
-from dpe_jax.conditions import Condition, convergence_conditions
+from dpe_jax.conditions import Condition, convergence_conditions, error_exponent
 from dpe_jax.draws import Draws
 from dpe_jax.errors import InputError
 from dpe_jax.exchange import Exchange
@@ -139,7 +139,9 @@ class EncryptedDSGD(Algorithm):
         if not np.all(np.abs(x0) <= reach):
             raise InputError("x0", x0, f"finite numbers of magnitude at most {reach:.6g} = 2²⁸ δ")
 
-    def init(self, x0: Float[Array, "agents dim"], draws: Draws) -> LatticeState:
+    def init(
+        self, x0: Float[Array, "agents dim"], exchange: Exchange, draws: Draws
+    ) -> LatticeState:
         """Y_0 = round(x_0·2³²/δ), rounded to its first level with the word of time 0."""
         Y = lattice.from_float(x0, self.delta)[..., None]
         Y = jnp.broadcast_to(Y, (*x0.shape, draws.run.shape[0]))
@@ -187,21 +189,17 @@ class EncryptedDSGD(Algorithm):
     def wire(self) -> Wire:
         """Ciphertexts: an eavesdropper reads nothing of them."""
         private = ("Λ_i^k",) if self.factors.high == 1 else ("Λ_i^k", "a_{i→j}^k")
-        return Wire("E(q_i^k), q = Q(x)/δ", False, ("γ^k", "λ̄^k", "δ", "distribution of m"), private)
+        return Wire(
+            "E(q_i^k), q = Q(x)/δ", False, ("γ^k", "λ̄^k", "δ", "distribution of m"), private
+        )
 
     def budget(self, network: Network, dim: int, iterations: int) -> None:
         """None is promised."""
         return None
 
     def predicted_exponent(self) -> float | None:
-        """The slowest of three parts of the agents' error with unlike costs (derived).
-
-        γ ~ k^−a, λ̄ ~ k^−b: k^−(b−a), the disagreement that unlike costs keep up; k^−a/2, that of
-        quantization; and k^−b/2, the noise of the mean state.
-        """
-        a, b = self.gamma.decay_exponent(), self.stepsize.decay_exponent()
-        exponent = min(b - a, a / 2, b / 2)
-        return exponent if np.isfinite(exponent) and exponent > 0 else None
+        """The slowest of three parts of the agents' error with unlike costs (derived)."""
+        return error_exponent(self.gamma, self.stepsize)
 
     def describe(self) -> dict[str, Any]:
         """Hyper-parameters in words and numbers."""

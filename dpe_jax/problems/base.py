@@ -4,12 +4,12 @@ import abc
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from dpe_jax.draws import Draws
+from dpe_jax.problems.held_out import HeldOut
 
 
 class Optimum(eqx.Module):
@@ -19,6 +19,11 @@ class Optimum(eqx.Module):
     value: float | Float[Array, ""]
     gradient_norm: float | Float[Array, ""]
     method: str = eqx.field(static=True)
+
+    @classmethod
+    def none(cls, dim: int, reason: str) -> "Optimum":
+        """No optimum is known: all numbers are NaN, and `method` says why."""
+        return cls(np.full(dim, np.nan), np.nan, np.nan, f"none: {reason}")
 
 
 class Problem(eqx.Module):
@@ -36,6 +41,21 @@ class Problem(eqx.Module):
     @abc.abstractmethod
     def dim(self) -> int:
         """Dimension d of x."""
+
+    @property
+    @abc.abstractmethod
+    def start(self) -> Float[np.ndarray, "*agents dim"]:
+        """x_0 where none is given: [dim] for all agents alike, or [agents, dim]."""
+
+    @property
+    @abc.abstractmethod
+    def has_optimum(self) -> bool:
+        """Whether `solve` finds x* and F*; if not, metrics that need them are refused."""
+
+    @property
+    @abc.abstractmethod
+    def held_out(self) -> HeldOut | None:
+        """The test set; without one, test metrics are refused."""
 
     @abc.abstractmethod
     def gradient(
@@ -55,7 +75,10 @@ class Problem(eqx.Module):
 
     @abc.abstractmethod
     def solve(self) -> Optimum:
-        """The reference optimum in float64 on the host, to ‖∇F(x*)‖ < 1e-10."""
+        """The reference optimum in float64 on the host, to ‖∇F(x*)‖ < 1e-10.
+
+        `Optimum.none` where there is none (see `has_optimum`).
+        """
 
     @abc.abstractmethod
     def describe(self) -> dict[str, Any]:
@@ -64,20 +87,3 @@ class Problem(eqx.Module):
     @abc.abstractmethod
     def with_dtype(self, dtype: jnp.dtype) -> "Problem":
         """The same problem with gradients evaluated in `dtype`."""
-
-
-def cast(tree: Any, dtype: jnp.dtype) -> Any:
-    """Every floating-point array leaf of a pytree in `dtype`."""
-
-    def leaf(value: object) -> object:
-        if isinstance(value, np.ndarray | jax.Array) and jnp.issubdtype(value.dtype, jnp.floating):
-            return np.asarray(value).astype(dtype)
-        return value
-
-    return jax.tree.map(leaf, tree)
-
-
-def host_array(value: Any) -> np.ndarray:
-    """An array of a problem's field on the host; whole numbers become float64."""
-    array = np.asarray(value)
-    return array if np.issubdtype(array.dtype, np.floating) else array.astype(np.float64)

@@ -11,11 +11,10 @@ from jaxtyping import Array, Float, Int64
 
 from dpe_jax.draws import Draws
 from dpe_jax.errors import InputError
-from dpe_jax.problems.base import Optimum, Problem, cast
+from dpe_jax.problems.arrays import cast, over_lanes, values_a_sample
+from dpe_jax.problems.base import Optimum, Problem
+from dpe_jax.problems.held_out import HeldOut
 from dpe_jax.problems.reference import minimize
-
-_LOSSES_AT_ONCE = 2**22
-"""Losses of (sample, lane) pairs held in memory at once by full gradients and objectives."""
 
 
 class EmpiricalRisk(Problem):
@@ -42,6 +41,12 @@ class EmpiricalRisk(Problem):
     weighting: str = eqx.field(static=True)
     largest: int = eqx.field(static=True)
     """max_i m_i for exact gradients, else 0: minibatches compile alike for any sizes."""
+    width: int = eqx.field(static=True)
+    """Numbers in the largest intermediate array of one loss."""
+    convex: bool = eqx.field(static=True)
+    """Whether F has an optimum that can be computed."""
+    initial: Float[np.ndarray, " dim"] | Float[Array, " dim"]
+    test: HeldOut | None
     dtype: jnp.dtype = eqx.field(static=True)
     name: str = eqx.field(static=True)
 
@@ -57,12 +62,18 @@ class EmpiricalRisk(Problem):
         dtype: Any = np.float64,
         name: str = "EmpiricalRisk",
         details: dict[str, np.ndarray] | None = None,
+        convex: bool = True,
+        start: Float[np.ndarray, " dim"] | None = None,
+        test: HeldOut | None = None,
     ) -> None:
         """Take each agent's data.
 
         `loss(x, sample)` is the cost of one sample at x [dim], a scalar in plain JAX. `data` is a
         list with one entry an agent: a pytree (such as a tuple) of arrays [m_i, ...], whose rows
         at one index make up one sample. Floats are cast to `dtype`, integers stay integers.
+
+        With `convex` false no optimum is sought, and metrics that need one are refused. `start` is
+        the x_0 of all agents where a simulation gives none, by default 0; `test` a test set.
 
         Raises InputError for data without samples, of unequal counts, structure or row shape, or
         not finite; for a loss that is not one real number a sample; and for bad numbers.
@@ -87,7 +98,12 @@ class EmpiricalRisk(Problem):
         self.largest = int(sizes.max()) if batch is None else 0
         self.dtype = jnp.dtype(dtype)
         self.name = name
-        _check_loss(loss, self.data, dim, self.dtype)
+        self.convex = convex
+        self.initial = np.zeros(dim) if start is None else np.asarray(start, np.float64)
+        if self.initial.shape != (dim,) or not np.all(np.isfinite(self.initial)):
+            raise InputError("start", start, f"{dim} finite numbers")
+        self.test = None if test is None else test.with_dtype(self.dtype)
+        self.width = _check_loss(loss, self.data, dim, self.dtype)
 
     @property
     def agents(self) -> int:
@@ -98,6 +114,21 @@ class EmpiricalRisk(Problem):
     def dim(self) -> int:
         """Dimension of x."""
         return self.parameters
+
+    @property
+    def start(self) -> Float[np.ndarray, " dim"]:
+        """x_0 of all agents where a simulation gives none."""
+        return np.asarray(self.initial)
+
+    @property
+    def has_optimum(self) -> bool:
+        """Whether F was said to be convex."""
+        return self.convex
+
+    @property
+    def held_out(self) -> HeldOut | None:
+        """The test set, if there is one."""
+        return self.test
 
     def gradient(
         self, x: Float[Array, "agents dim lanes"], draws: Draws
@@ -135,7 +166,7 @@ class EmpiricalRisk(Problem):
         def of_lane(x: Array) -> Array:
             return jax.vmap(of_agent)(x, rows, weights)
 
-        return _over_lanes(of_lane, x, self.agents * self.largest)
+        return over_lanes(of_lane, x, self.agents * self.largest * self.width)
 
     def _first_rows(self) -> Int64[Array, " agents"]:
         """The pooled row at which each agent's samples begin."""
@@ -175,7 +206,8 @@ class EmpiricalRisk(Problem):
         # All points of all lanes are the columns of one matrix, so that a linear model is one
         # matrix product.
         columns = jnp.moveaxis(x, -2, 0).reshape(self.dim, -1)
-        return _over_lanes(of_lane, columns, samples).reshape(*x.shape[:-2], x.shape[-1])
+        values = over_lanes(of_lane, columns, samples * self.width)
+        return values.reshape(*x.shape[:-2], x.shape[-1])
 
     def excess(
         self, x: Float[Array, "*points dim lanes"], optimum: Optimum
@@ -184,12 +216,14 @@ class EmpiricalRisk(Problem):
         return self.objective(x) - optimum.value
 
     def solve(self) -> Optimum:
-        """The optimum by L-BFGS in float64.
+        """The optimum by L-BFGS in float64, or none where F is not convex.
 
-        Only ‖∇F‖ is checked: where F is not convex, or falls forever (separable classes without a
-        penalty), x* is merely a point that flat. Raises OptimumError if ‖∇F‖ < 1e-10 is not
-        reached.
+        Only ‖∇F‖ is checked: where F is not convex although it was said to be, or falls forever
+        (separable classes without a penalty), x* is merely a point that flat. Raises OptimumError
+        if ‖∇F‖ < 1e-10 is not reached.
         """
+        if not self.convex:
+            return Optimum.none(self.dim, "F is not convex")
         return minimize(self.with_dtype(jnp.dtype("float64")))
 
     def describe(self) -> dict[str, Any]:
@@ -203,6 +237,7 @@ class EmpiricalRisk(Problem):
             "weighting": self.weighting,
             "penalty": float(self.penalty),
             **{key: np.asarray(value).tolist() for key, value in self.details.items()},
+            **({} if self.test is None else {"test": self.test.describe()}),
         }
 
     def with_dtype(self, dtype: jnp.dtype) -> "EmpiricalRisk":
@@ -220,15 +255,10 @@ class EmpiricalRisk(Problem):
             dtype=dtype,
             name=self.name,
             details={key: np.asarray(value) for key, value in self.details.items()},
+            convex=self.convex,
+            start=np.asarray(self.initial),
+            test=self.test,
         )
-
-
-def _over_lanes(of_lane: Callable[[Array], Array], x: Array, losses: int) -> Array:
-    """`of_lane` on every lane of x [..., lanes], as many lanes at once as memory should hold."""
-    at_once = max(1, _LOSSES_AT_ONCE // losses)
-    if x.shape[-1] <= at_once:
-        return jax.vmap(of_lane, in_axes=-1, out_axes=-1)(x)
-    return jnp.moveaxis(jax.lax.map(of_lane, jnp.moveaxis(x, -1, 0), batch_size=at_once), 0, -1)
 
 
 def _pool(data: Any) -> tuple[Any, Int64[np.ndarray, " agents"]]:
@@ -273,8 +303,8 @@ def _check_entry(agent: int, entry: Any) -> list[np.ndarray]:
     return leaves
 
 
-def _check_loss(loss: Callable[..., Any], data: Any, dim: int, dtype: jnp.dtype) -> None:
-    """The loss accepts one sample and x [dim], and is one real number."""
+def _check_loss(loss: Callable[..., Any], data: Any, dim: int, dtype: jnp.dtype) -> int:
+    """The loss accepts one sample and x [dim], and is one real number; the width it needs."""
     sample = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), data)
     try:
         result = jax.eval_shape(loss, jax.ShapeDtypeStruct((dim,), dtype), sample)
@@ -285,3 +315,4 @@ def _check_loss(loss: Callable[..., Any], data: Any, dim: int, dtype: jnp.dtype)
     shape, kind = getattr(result, "shape", None), getattr(result, "dtype", None)
     if shape != () or kind is None or not jnp.issubdtype(kind, jnp.floating):
         raise InputError("loss", result, "one real number a sample, a floating-point scalar")
+    return values_a_sample(loss, jax.ShapeDtypeStruct((dim,), dtype), data)

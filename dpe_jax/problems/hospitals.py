@@ -9,7 +9,13 @@ from jaxtyping import Array, Float
 
 from dpe_jax.errors import InputError
 from dpe_jax.problems.empirical import EmpiricalRisk
-from dpe_jax.problems.split import dirichlet_split, equal_split
+from dpe_jax.problems.held_out import HeldOut
+from dpe_jax.problems.split import hold_out, split_over_agents
+
+
+def margin(x: Float[Array, " dim"], features: Float[Array, " dim"]) -> Float[Array, ""]:
+    """xᵀa, positive where the class +1 is predicted."""
+    return jnp.dot(features, x)
 
 
 def logistic_loss(
@@ -29,6 +35,7 @@ def breast_cancer(
     batch: int | None = 8,
     penalty: float = 0.01,
     intercept: bool = True,
+    test_fraction: float = 0.0,
 ) -> EmpiricalRisk:
     """F(x) = (1/m) Σ_s log(1 + exp(−y_s xᵀa_s)) + ½ penalty ‖x‖², an agent being a hospital.
 
@@ -39,6 +46,9 @@ def breast_cancer(
     patients and deals them out evenly, "dirichlet" deals out each class in Dirichlet proportions;
     `seed` is that of the split.
 
+    With a `test_fraction` that share of each class is held out for a test, m counts the others,
+    and it is these that features are standardised on.
+
     Raises InputError for a penalty of 0: a plane separates these classes, and F has no minimum.
     """
     from sklearn.datasets import load_breast_cancer
@@ -47,18 +57,15 @@ def breast_cancer(
         raise InputError("penalty", penalty, "a positive number (the classes are separable)")
     pooled: Any = load_breast_cancer()
     features, target = np.asarray(pooled["data"]), np.asarray(pooled["target"])
-    features = (features - features.mean(0)) / features.std(0)
+    training, test = hold_out(target, test_fraction, seed=seed)
+    own = features[training]
+    features = (features - own.mean(0)) / own.std(0)
     if intercept:
         features = np.column_stack([features, np.ones(len(features))])
     labels = 2.0 * target - 1.0
-    details = {"split_seed": np.asarray(seed)}
-    if split == "equal":
-        parts = equal_split(len(labels), agents, seed=seed)
-    elif split == "dirichlet":
-        parts = dirichlet_split(labels, agents, concentration, seed=seed)
-        details["concentration"] = np.asarray(concentration)
-    else:
-        raise InputError("split", split, "'equal' or 'dirichlet'")
+    held_out = HeldOut(margin, features[test], labels[test], "binary") if len(test) else None
+    features, labels = features[training], labels[training]
+    parts, details = split_over_agents(labels, agents, split, concentration, seed=seed)
     details["benign"] = np.array([np.sum(labels[part] > 0) for part in parts])
     details["malignant"] = np.array([np.sum(labels[part] < 0) for part in parts])
     return EmpiricalRisk(
@@ -69,4 +76,5 @@ def breast_cancer(
         penalty=penalty,
         name=f"breast_cancer, {split} split",
         details=details,
+        test=held_out,
     )

@@ -10,7 +10,9 @@ from jaxtyping import Array, Float
 from dpe_jax import lanes
 from dpe_jax.draws import Draws
 from dpe_jax.errors import InputError
-from dpe_jax.problems.base import Optimum, Problem, cast, host_array
+from dpe_jax.problems.arrays import cast, host_array
+from dpe_jax.problems.base import Optimum, Problem
+from dpe_jax.problems.held_out import HeldOut
 
 _LARGEST = 1e30
 """Entries beyond it could overflow in products on the way to the optimum."""
@@ -96,6 +98,21 @@ class Quadratic(Problem):
     def dim(self) -> int:
         """Dimension of x."""
         return self.b.shape[1]
+
+    @property
+    def start(self) -> Float[np.ndarray, " dim"]:
+        """x_0 = 0."""
+        return np.zeros(self.dim)
+
+    @property
+    def has_optimum(self) -> bool:
+        """In closed form."""
+        return True
+
+    @property
+    def held_out(self) -> HeldOut | None:
+        """There is none."""
+        return None
 
     def gradient(
         self, x: Float[Array, "agents dim lanes"], draws: Draws

@@ -10,7 +10,9 @@ from jaxtyping import Array, Float
 from dpe_jax import lanes
 from dpe_jax.draws import Draws
 from dpe_jax.errors import InputError
-from dpe_jax.problems.base import Optimum, Problem, cast, host_array
+from dpe_jax.problems.arrays import cast, host_array
+from dpe_jax.problems.base import Optimum, Problem
+from dpe_jax.problems.held_out import HeldOut
 
 
 class SensorEstimation(Problem):
@@ -76,6 +78,41 @@ class SensorEstimation(Problem):
         z = M @ rng.normal(size=dim) + disturbance * rng.normal(size=(agents, rows))
         return cls(M, z, np.full(agents, omega, np.float64), noise)
 
+    @classmethod
+    def of_sources(
+        cls,
+        positions: Float[np.ndarray, "agents 2"],
+        *,
+        side: int = 3,
+        reach: float = 0.2,
+        seed: int = 0,
+        noise: float = 0.1,
+        omega: float = 0.01,
+        disturbance: float = 0.1,
+    ) -> "SensorEstimation":
+        """Sensors in the unit square that find the strengths of sources at known places.
+
+        side × side sources at c_b, the centers of a grid, of strengths θ° ~ N(0, I): d = side².
+        Sensor i at p_i measures one number, z̄_i = Σ_b θ°_b exp(−‖p_i − c_b‖²/(2 reach²)) +
+        disturbance · N(0, 1): strong where a source is within `reach`, in units of the square's
+        side, and next to nothing of those far off, so that no sensor can find θ alone. All have
+        the same ω_i = `omega`.
+        """
+        if side < 1:
+            raise InputError("side", side, "a positive integer")
+        if not (np.isfinite(reach) and reach > 0):
+            raise InputError("reach", reach, "a positive finite number")
+        if not (np.isfinite(disturbance) and disturbance >= 0):
+            raise InputError("disturbance", disturbance, "a non-negative finite number")
+        agents = len(positions)
+        rng = np.random.default_rng(seed)
+        middle = (np.arange(side) + 0.5) / side
+        sources = np.stack(np.meshgrid(middle, middle, indexing="ij"), axis=-1).reshape(-1, 2)
+        squares = np.sum((positions[:, None] - sources) ** 2, axis=-1)
+        M = np.exp(-squares / (2 * reach**2))[:, None]
+        z = M @ rng.normal(size=side**2) + disturbance * rng.normal(size=(agents, 1))
+        return cls(M, z, np.full(agents, omega, np.float64), noise)
+
     @property
     def agents(self) -> int:
         """Number of agents."""
@@ -90,6 +127,21 @@ class SensorEstimation(Problem):
     def dim(self) -> int:
         """Dimension of θ."""
         return self.M.shape[2]
+
+    @property
+    def start(self) -> Float[np.ndarray, " dim"]:
+        """x_0 = 0."""
+        return np.zeros(self.dim)
+
+    @property
+    def has_optimum(self) -> bool:
+        """In closed form."""
+        return True
+
+    @property
+    def held_out(self) -> HeldOut | None:
+        """There is none."""
+        return None
 
     def gradient(
         self, x: Float[Array, "agents dim lanes"], draws: Draws

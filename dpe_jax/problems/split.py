@@ -5,8 +5,48 @@ from jaxtyping import Int64
 
 from dpe_jax.errors import InputError
 
+_HOLD_OUT = 1
+"""Keeps the draws of a test set apart from those of a split with the same seed."""
+
 _REDRAWS = 1000
 """Dirichlet draws that may leave an agent without samples before the split is refused."""
+
+
+def hold_out(
+    labels: np.ndarray, fraction: float, *, seed: int
+) -> tuple[Int64[np.ndarray, " training"], Int64[np.ndarray, " test"]]:
+    """Sample indices for training and for the test, each class in its share (stratified).
+
+    Of m samples of a class round(fraction · m) are drawn for the test. Fixed by `seed`, and
+    independent of the splits below with the same seed. Raises InputError for a fraction outside
+    [0, 1), and where a class would be missing on either side of a test that is not empty.
+    """
+    labels = np.asarray(labels)
+    if not 0 <= fraction < 1:
+        raise InputError("test_fraction", fraction, "a number from 0 to below 1")
+    held = np.zeros(len(labels), np.bool_)
+    rng = np.random.default_rng([seed, _HOLD_OUT])
+    for label in np.unique(labels) if fraction else ():
+        members = np.flatnonzero(labels == label)
+        count = round(fraction * len(members))
+        if not 0 < count < len(members):
+            accepted = f"a share of each class, of {len(members)} samples of {label} not {count}"
+            raise InputError("test_fraction", fraction, accepted)
+        held[rng.permutation(members)[:count]] = True
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def split_over_agents(
+    labels: np.ndarray, agents: int, split: str, concentration: float, *, seed: int
+) -> tuple[list[Int64[np.ndarray, " own"]], dict[str, np.ndarray]]:
+    """Sample indices of each agent by "equal" or "dirichlet", and what a manifest says of it."""
+    details = {"split_seed": np.asarray(seed)}
+    if split == "equal":
+        return equal_split(len(labels), agents, seed=seed), details
+    if split == "dirichlet":
+        details["concentration"] = np.asarray(concentration)
+        return dirichlet_split(labels, agents, concentration, seed=seed), details
+    raise InputError("split", split, "'equal' or 'dirichlet'")
 
 
 def equal_split(samples: int, agents: int, *, seed: int) -> list[Int64[np.ndarray, " own"]]:

@@ -1,0 +1,112 @@
+"""Decentralized SGD on costs that agents have masked with functions they shared."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int8, Int64
+
+from dpe_jax.algorithms.base import Step, Wire
+from dpe_jax.algorithms.floating import (
+    SHARE_UNIT,
+    FloatMethod,
+    MaskedStates,
+    StepsizeRow,
+    check_doubly_stochastic,
+    finite_status,
+    on_lanes,
+    positive_number,
+    shares,
+    stochastic_gradient,
+)
+from dpe_jax.conditions import Condition, sgd_conditions
+from dpe_jax.draws import Draws
+from dpe_jax.exchange import Exchange
+from dpe_jax.network import Network
+from dpe_jax.problems.base import Problem
+from dpe_jax.schedules import Schedule, as_schedule
+
+
+class FunctionSharing(FloatMethod):
+    r"""Gade & Vaidya 2018: agents mask their costs with functions that cancel in the sum.
+
+        x_i⁺ = Σ_j A_ij x_j − λ^k (g_i(x_i) + p_i),  p_i = Σ_{j∈N_i} (s_ji − s_ij),  Σ_i p_i = 0.
+
+    "Private learning on networks", arXiv:1612.05236, and "Private optimization on networks", ACC
+    2018. Before the run agent i gives each neighbor j a random function, here the linear s_ij·x
+    with the elements of s_ij uniform on ±scale (the papers allow polynomials), and then minimises
+    f_i + p_i·x. Reconstructed: the papers take the gradient at the mixed point and project it on a
+    bounded set; here the iteration is that of `ConventionalDSGD`, to compare with.
+
+    Neighbors and eavesdroppers see x in plaintext and know λ^k: exact inversion yields g_i + p_i.
+    The functions are given over links that only their two ends read.
+    """
+
+    stepsize: Schedule = eqx.field(converter=as_schedule)
+    """λ^k: a schedule, a number or a function of k."""
+
+    scale: float
+    """The largest |s_ij|, in units of the gradient."""
+
+    def __check_init__(self) -> None:
+        positive_number("scale", self.scale)
+
+    def table(self, network: Network, iterations: Int64[np.ndarray, " n"]) -> StepsizeRow:
+        """λ^k."""
+        return StepsizeRow(self.stepsize.values(iterations))
+
+    def conditions(self, network: Network) -> tuple[Condition, ...]:
+        """Σλ = ∞ and Σλ² < ∞."""
+        return sgd_conditions(self.stepsize)
+
+    def check(self, network: Network, x0: Float[np.ndarray, "agents dim"]) -> None:
+        """Refuse weights for which A is not doubly stochastic."""
+        check_doubly_stochastic(network)
+
+    def init(
+        self, x0: Float[Array, "agents dim"], exchange: Exchange, draws: Draws
+    ) -> MaskedStates:
+        """x_0, and p from the shares of time 0."""
+        p = exchange.circulate(shares(exchange, draws)) * (self.scale * SHARE_UNIT)
+        return MaskedStates(on_lanes(x0, draws), p)
+
+    def step(
+        self,
+        state: MaskedStates,
+        problem: Problem,
+        exchange: Exchange,
+        draws: Draws,
+        row: StepsizeRow,
+    ) -> tuple[MaskedStates, Step]:
+        """Mix, then subtract the stochastic gradient of the masked cost."""
+        x = state.x
+        masked = stochastic_gradient(problem, x, draws) + state.mask
+        increment = jnp.asarray(row.stepsize) * masked
+        mixing = exchange.values(x)
+        step = Step(x, x, jnp.zeros_like(x), mixing, mixing, increment)
+        return MaskedStates(x + mixing - increment, state.mask), step
+
+    def status(self, state: MaskedStates) -> Int8[Array, " lanes"]:
+        """Ok or non-finite."""
+        return finite_status(state)
+
+    def wire(self) -> Wire:
+        """The state itself."""
+        return Wire("x_i^k", True, ("λ^k", "A", "scale"), ("s_ij, known to both ends of a link",))
+
+    def budget(self, network: Network, dim: int, iterations: int) -> None:
+        """None is promised: the papers' privacy is of another kind."""
+        return None
+
+    def predicted_exponent(self) -> None:
+        """None is predicted."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """The method and its parameters."""
+        return {
+            "method": "FunctionSharing",
+            "stepsize": self.stepsize.describe(),
+            "scale": self.scale,
+        }

@@ -1,0 +1,115 @@
+"""Decentralized SGD whose messages are perturbed by what cancels in the sum."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int8, Int64
+
+from dpe_jax.algorithms.base import Step, Wire
+from dpe_jax.algorithms.floating import (
+    SHARE_UNIT,
+    BalancedStates,
+    FloatMethod,
+    StepsizeRow,
+    check_doubly_stochastic,
+    finite_status,
+    on_lanes,
+    positive_number,
+    shares,
+    stochastic_gradient,
+)
+from dpe_jax.conditions import Condition, sgd_conditions
+from dpe_jax.draws import Draws
+from dpe_jax.exchange import Exchange
+from dpe_jax.network import Network
+from dpe_jax.problems.base import Problem
+from dpe_jax.schedules import Schedule, as_schedule
+
+
+class RandomizedStateSharing(FloatMethod):
+    r"""Gade & Vaidya 2017, RSS-NB: network-balanced perturbations of the messages.
+
+        y_j = x_j + λ^k d_j^k,  d_j^k = Σ_{i∈N_j} (s_ij^k − s_ji^k),  Σ_j d_j^k = 0,
+        z_i = Σ_j A_ij y_j,  x_i⁺ = z_i − λ^k g_i(z_i).
+
+    "Private learning on networks: part II", arXiv:1703.09185. The shares s_ij^k that agent i gives
+    to its neighbor j are afresh in each iteration, here with elements uniform on ±scale (the paper
+    asks for bounded ones). An agent mixes its own perturbed state too, so the perturbations leave
+    the mean state. Reconstructed from memory of the paper: the gradient is taken at the mixed
+    point z_i; the paper also projects on a bounded set, which is left out.
+
+    Neighbors and eavesdroppers see y in plaintext and know λ^k. The shares go over links that only
+    their two ends read.
+    """
+
+    stepsize: Schedule = eqx.field(converter=as_schedule)
+    """λ^k: a schedule, a number or a function of k."""
+
+    scale: float
+    """The largest |s_ij|, in units of the gradient."""
+
+    def __check_init__(self) -> None:
+        positive_number("scale", self.scale)
+
+    def table(self, network: Network, iterations: Int64[np.ndarray, " n"]) -> StepsizeRow:
+        """λ^k."""
+        return StepsizeRow(self.stepsize.values(iterations))
+
+    def conditions(self, network: Network) -> tuple[Condition, ...]:
+        """Σλ = ∞ and Σλ² < ∞."""
+        return sgd_conditions(self.stepsize)
+
+    def check(self, network: Network, x0: Float[np.ndarray, "agents dim"]) -> None:
+        """Refuse weights for which A is not doubly stochastic."""
+        check_doubly_stochastic(network)
+
+    def init(
+        self, x0: Float[Array, "agents dim"], exchange: Exchange, draws: Draws
+    ) -> BalancedStates:
+        """x_0, and the shares of time 0."""
+        return BalancedStates(on_lanes(x0, draws), shares(exchange, draws))
+
+    def step(
+        self,
+        state: BalancedStates,
+        problem: Problem,
+        exchange: Exchange,
+        draws: Draws,
+        row: StepsizeRow,
+    ) -> tuple[BalancedStates, Step]:
+        """Mix the perturbed states, descend from there, and draw the next shares."""
+        stepsize = jnp.asarray(row.stepsize)
+        d = exchange.circulate(state.flow) * (self.scale * SHARE_UNIT)
+        message = state.x + stepsize * d
+        sums = exchange.values(message)
+        z = message + sums
+        increment = stepsize * stochastic_gradient(problem, z, draws)
+        step = Step(state.x, message, jnp.zeros_like(z), sums, z - state.x, increment)
+        return BalancedStates(z - increment, shares(exchange, draws)), step
+
+    def status(self, state: BalancedStates) -> Int8[Array, " lanes"]:
+        """Ok or non-finite."""
+        return finite_status(state)
+
+    def wire(self) -> Wire:
+        """The perturbed state."""
+        private = ("s_ij^k, known to both ends of a link",)
+        return Wire("x_i^k + λ^k d_i^k", True, ("λ^k", "A", "scale"), private)
+
+    def budget(self, network: Network, dim: int, iterations: int) -> None:
+        """None is promised: the paper's privacy is of another kind."""
+        return None
+
+    def predicted_exponent(self) -> None:
+        """None is predicted."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """The method and its parameters."""
+        return {
+            "method": "RandomizedStateSharing",
+            "stepsize": self.stepsize.describe(),
+            "scale": self.scale,
+        }

@@ -1,0 +1,415 @@
+"""All methods of one study compared run by run: they see the same draws, so their runs are pairs.
+
+The difference of two methods is taken within each run, which removes what both owe to the same
+noise. Intervals are percentile bootstraps over runs, which are drawn with replacement, the same
+ones for all methods, metrics and record points. A difference is told apart from none where its
+95 % interval leaves out zero. Among many comparisons one in twenty does so by chance, so it is
+called real only if it survives a Bonferroni correction too: p, of a studentized bootstrap, times
+the number of comparisons that were made in one call is below 0.05.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from dpe_jax.bands import ROUNDING, Course
+from dpe_jax.bootstrap import LEVEL, Interval, ends, interval, p_value, resampled_means
+from dpe_jax.config import Config
+from dpe_jax.errors import InputError
+from dpe_jax.lattice import OK
+from dpe_jax.observe import LABELS, METRICS, PER_AGENT
+from dpe_jax.results import Stored
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+MORE_IS_BETTER = ("test_accuracy", "test_auc", "test_average_precision")
+"""Metrics of which more is better; of all others less is."""
+
+MOST_RUNS, LEAST_RUNS = 4096, 8
+"""Runs that are compared at most, the first ones; and how many an interval needs."""
+
+RESAMPLES, COURSE_RESAMPLES = 10_000, 2_000
+"""Resamples at the last iteration, and at each record point of a figure."""
+
+_COLUMNS = 2_000
+"""Columns of a figure's data that are resampled at a time."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One method and metric at the last iteration, beside the baseline.
+
+    `difference` and `ratio` (of the means) are over `pairs`, the runs that are sound in the method
+    and in the baseline; `mean` is over all `runs` that are sound in the method. What cannot be said
+    is None (NaN for a mean over no run), and `note` says why. `verdict` is what the interval of the
+    difference says; `real` is "yes" where the difference also survives the correction over all
+    comparisons, "only alone" where it does not, "no" where it is not told apart.
+    """
+
+    method: str
+    metric: str
+    mean: float
+    interval: Interval | None
+    runs: int
+    pairs: int
+    difference: float | None = None
+    difference_interval: Interval | None = None
+    ratio: float | None = None
+    ratio_interval: Interval | None = None
+    p_value: float | None = None
+    verdict: Literal["higher", "lower", "not told apart"] | None = None
+    real: Literal["yes", "only alone", "no"] | None = None
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """All methods beside one of them, at the last iteration."""
+
+    name: str
+    baseline: str
+    methods: tuple[str, ...]
+    metrics: tuple[str, ...]
+    iteration: int
+    runs: int
+    """Runs that are looked at, the first ones."""
+    recorded: int
+    failed: dict[str, int]
+    """How many of the runs that are looked at failed, by method."""
+    rows: tuple[Row, ...]
+    comparisons: int
+    """Differences that have an interval: what the correction is over."""
+    resamples: int
+    seed: int
+
+    def row(self, metric: str, method: str) -> Row:
+        """The row of a metric and method."""
+        return next(r for r in self.rows if (r.metric, r.method) == (metric, method))
+
+    def notes(self) -> list[str]:
+        """What a reader must know beside the numbers, a line each."""
+        told = []
+        if self.recorded > self.runs:
+            told.append(f"the first {self.runs} of {self.recorded} runs are compared")
+        for method, failed in self.failed.items():
+            if failed == self.runs:
+                told.append(f"{method}: no sound run, all {failed} failed: not compared")
+            elif failed:
+                told.append(
+                    f"{method}: {failed} of {self.runs} runs failed; left out of its mean and of "
+                    "its pairs, which therefore speak of sound runs only"
+                )
+        if len(self.methods) == 1:
+            told.append("one method: there is nothing to compare it with")
+        return told
+
+    def verdicts(self) -> list[str]:
+        """How many comparisons were made, and how many of the differences are real."""
+        made = [row for row in self.rows if row.verdict is not None]
+        count = {word: sum(row.real == word for row in made) for word in ("yes", "only alone")}
+        return [
+            f"{len(made)} comparison{'s' * (len(made) != 1)}: {count['yes']} real, "
+            f"{count['only alone']} only alone, {len(made) - sum(count.values())} not told apart",
+            "real: the paired difference is told apart from none, and survives a Bonferroni "
+            f"correction over all {len(made)} comparisons; only alone: it does not survive that",
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For comparison.json."""
+        labels: dict[str, str] = {str(metric): label for metric, label in LABELS.items()}
+        rows: dict[str, Any] = {
+            metric: {
+                "label": labels[metric],
+                "better": "higher" if metric in MORE_IS_BETTER else "lower",
+                "methods": {},
+            }
+            for metric in self.metrics
+        }
+        for row in self.rows:
+            entry = dataclasses.asdict(row)
+            del entry["metric"], entry["method"]
+            if row.p_value is not None:
+                entry["p_bonferroni"] = min(1.0, row.p_value * self.comparisons)
+            rows[row.metric]["methods"][row.method] = entry
+        record = dataclasses.asdict(self)
+        del record["rows"]
+        return record | {"level": LEVEL, "notes": self.notes(), "by_metric": rows}
+
+
+def chosen_baseline(config: Config, baseline: str | None) -> str:
+    """The baseline, by default the first ConventionalDSGD or else the first method.
+
+    Raises `InputError` if there is no method of this name.
+    """
+    if baseline is None:
+        conventional = (n for n, m in config.methods.items() if m.method == "ConventionalDSGD")
+        return next(conventional, next(iter(config.methods)))
+    if baseline not in config.methods:
+        raise InputError("baseline", baseline, f"one of {', '.join(config.methods)}")
+    return baseline
+
+
+def chosen_metrics(recorded: Sequence[str], metrics: Sequence[str] | None) -> tuple[str, ...]:
+    """The metrics to compare, in the order of reports; by default all with one value a run.
+
+    Raises `InputError` for one that was not recorded, or that has a value for each agent.
+    """
+    known = [name for name in METRICS if name in recorded and name not in PER_AGENT]
+    if not known:
+        raise InputError("metrics", list(recorded), "a result with a metric of one value a run")
+    for name in metrics or ():
+        if name not in known:
+            raise InputError("metrics", name, f"some of {', '.join(known)}")
+    return tuple(name for name in known if metrics is None or name in metrics)
+
+
+def compare(
+    stored: Stored,
+    baseline: str | None = None,
+    metrics: Sequence[str] | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """Compare all methods of a result with one of them, at the last iteration.
+
+    The paired difference of method m to baseline b is mean_r (y_r^m − y_r^b) over the runs r that
+    are sound in both. Raises `InputError` for a baseline or metric that the result does not have.
+    """
+    baseline = chosen_baseline(stored.config, baseline)
+    metrics = chosen_metrics([str(name) for name in stored.curves.data_vars], metrics)
+    methods, curves = tuple(stored.config.methods), looked_at(stored.curves)
+    sound = curves.status.sel(algorithm=list(methods)).values == OK
+    found: list[Row] = []
+    columns: list[dict[str, Float[np.ndarray, " runs"]]] = []
+    for metric in metrics:
+        last = _sound_values(curves[metric].isel(iteration=[-1]), methods, sound)[:, 0]
+        base = last[methods.index(baseline)]
+        for method, values, count in zip(methods, last, sound.sum(axis=1), strict=True):
+            other = None if method == baseline else base
+            row, needed = _row(method, metric, values, int(count), other)
+            found.append(row)
+            columns.append(needed)
+    table = [column for needed in columns for column in needed.values()]
+    means = iter(resampled_means(np.stack(table, axis=1), resamples, seed).T if table else ())
+    judged = [
+        _judged(row, needed, {kind: next(means) for kind in needed})
+        for row, needed in zip(found, columns, strict=True)
+    ]
+    comparisons = sum(row.verdict is not None for row in judged)
+    return Comparison(
+        name=stored.config.name,
+        baseline=baseline,
+        methods=methods,
+        metrics=metrics,
+        iteration=int(curves.iteration.values[-1]),
+        runs=sound.shape[1],
+        recorded=stored.curves.sizes["run"],
+        failed={m: int(np.sum(~s)) for m, s in zip(methods, sound, strict=True)},
+        rows=tuple(_corrected(row, comparisons) for row in judged),
+        comparisons=comparisons,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def looked_at(curves: "xr.Dataset") -> "xr.Dataset":
+    """The runs that are compared: the first ones, as many as are worth the time."""
+    return curves.isel(run=slice(0, MOST_RUNS))
+
+
+def _sound_values(
+    curve: "xr.DataArray", methods: tuple[str, ...], sound: np.ndarray
+) -> Float[np.ndarray, "methods points runs"]:
+    """A metric in float64, NaN in runs that were not sound to the end."""
+    ordered = curve.sel(algorithm=list(methods)).transpose("algorithm", "iteration", "run")
+    values = ordered.values.astype(np.float64)
+    return np.where(sound[:, None], values, np.nan)
+
+
+def _row(
+    method: str,
+    metric: str,
+    values: Float[np.ndarray, " runs"],
+    sound: int,
+    base: Float[np.ndarray, " runs"] | None,
+) -> tuple[Row, dict[str, Float[np.ndarray, " runs"]]]:
+    """What needs no resampling, and the columns whose resampled means the rest needs."""
+    present = ~np.isnan(values)
+    pair = present if base is None else present & ~np.isnan(base)
+    runs, pairs = int(present.sum()), int(pair.sum())
+    row = Row(method, metric, _mean(values), None, runs, pairs)
+    columns: dict[str, Float[np.ndarray, " runs"]] = {}
+
+    def told(note: str) -> tuple[Row, dict[str, Float[np.ndarray, " runs"]]]:
+        missing = f"{_count(sound - runs)} without a value" if 0 < runs < sound else ""
+        joined = "; ".join(part for part in (missing, note) if part)
+        return dataclasses.replace(row, note=joined), columns
+
+    if runs == 0:
+        return told("no sound run with a value" if sound else "no sound run")
+    if np.isinf(values).any():
+        return told(f"{_count(int(np.isinf(values).sum()))} beyond float32")
+    if runs >= LEAST_RUNS:
+        columns["own"] = values
+    if base is None:
+        return told("" if runs >= LEAST_RUNS else _few(runs))
+    if pairs == 0:
+        return told("no run is sound in both")
+    if np.isinf(base[pair]).any():
+        return told("baseline beyond float32")
+    difference = values - base
+    row = dataclasses.replace(
+        row,
+        difference=_mean(difference),
+        ratio=_ratio(metric, float(values[pair].mean()), float(base[pair].mean())),
+    )
+    if pairs < LEAST_RUNS:
+        return told(_few(pairs))
+    columns["difference"] = difference
+    columns["square"] = (difference - difference[pair].mean()) ** 2
+    columns["pair_own"] = np.where(pair, values, np.nan)
+    columns["pair_base"] = np.where(pair, base, np.nan)
+    return told("")
+
+
+def _count(runs: int) -> str:
+    return f"{runs} sound run{'s' * (runs != 1)}"
+
+
+def _few(runs: int) -> str:
+    return f"no interval: {runs} run{'s' * (runs != 1)}, {LEAST_RUNS} are needed"
+
+
+def _mean(values: Float[np.ndarray, " runs"]) -> float:
+    """Over the runs that have a value; NaN if none has."""
+    kept = values[~np.isnan(values)]
+    return float(kept.mean()) if kept.size else float("nan")
+
+
+def _ratio(metric: str, own: float, base: float) -> float | None:
+    """The ratio of two means that are no mere rounding; None if the lower one is not positive."""
+    least = ROUNDING if metric == "consensus_error" else 0.0
+    return own / base if base > least and own >= least else None
+
+
+def _judged(
+    row: Row,
+    columns: dict[str, Float[np.ndarray, " runs"]],
+    drawn: dict[str, Float[np.ndarray, " resamples"]],
+) -> Row:
+    """A row with its intervals, p and verdict, from the resampled means of its columns."""
+    if "own" in drawn:
+        row = dataclasses.replace(row, interval=interval(drawn["own"]))
+    if "difference" not in drawn or row.difference is None:
+        return row
+    low, high = found = interval(drawn["difference"])
+    verdict = "higher" if low > 0 else "lower" if high < 0 else "not told apart"
+    ratio_interval, own, base = None, drawn["pair_own"], drawn["pair_base"]
+    if row.ratio is not None and np.nanmin(base) > 0 and np.nanmin(own) >= 0:
+        ratio_interval = interval(own / base)
+    return dataclasses.replace(
+        row,
+        difference_interval=found,
+        ratio_interval=ratio_interval,
+        p_value=p_value(
+            row.difference,
+            float(np.nanmean(columns["square"])),
+            drawn["difference"],
+            drawn["square"],
+        ),
+        verdict=verdict,
+    )
+
+
+def _corrected(row: Row, comparisons: int) -> Row:
+    if row.verdict is None or row.p_value is None:
+        return row
+    if row.verdict == "not told apart":
+        return dataclasses.replace(row, real="no")
+    survives = row.p_value * comparisons < 1 - LEVEL
+    return dataclasses.replace(row, real="yes" if survives else "only alone")
+
+
+class Courses(NamedTuple):
+    """A metric against iterations, with 95 % intervals at each record point, by method."""
+
+    mean: dict[str, Course]
+    difference: dict[str, Course]
+    ratio: dict[str, Course]
+    """Without the baseline, as `difference`; NaN where the baseline's mean is not positive."""
+
+
+def courses(
+    stored: Stored,
+    comparison: Comparison,
+    metric: str,
+    *,
+    resamples: int = COURSE_RESAMPLES,
+    seed: int = 0,
+) -> Courses:
+    """Means, paired differences and ratios of means of one metric at all record points.
+
+    Over the runs that are sound to the end. Intervals are NaN for fewer than 8 of them.
+    """
+    methods, curves = comparison.methods, looked_at(stored.curves)
+    sound = curves.status.sel(algorithm=list(methods)).values == OK
+    row = methods.index(comparison.baseline)
+    width = max(1, _COLUMNS // (3 * len(methods)))
+    pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for first in range(0, curves.sizes["iteration"], width):
+        piece = curves[metric].isel(iteration=slice(first, first + width))
+        pieces.append(_piece(_sound_values(piece, methods, sound), row, resamples, seed))
+    mean, difference, ratio = (np.concatenate(part, axis=-1) for part in zip(*pieces, strict=True))
+    others = [(i, name) for i, name in enumerate(methods) if i != row]
+    return Courses(
+        {name: Course(*mean[:, i]) for i, name in enumerate(methods)},
+        {name: Course(*difference[:, i]) for i, name in others},
+        {name: Course(*ratio[:, i]) for i, name in others},
+    )
+
+
+def _piece(
+    values: Float[np.ndarray, "methods points runs"], row: int, resamples: int, seed: int
+) -> tuple[
+    Float[np.ndarray, "3 methods points"],
+    Float[np.ndarray, "3 methods points"],
+    Float[np.ndarray, "3 methods points"],
+]:
+    """Mean, low and high of the metric, of the difference to `row` and of the ratio to it."""
+    pair = ~np.isnan(values) & ~np.isnan(values[row])
+    alike = bool(pair.all())
+    base = np.broadcast_to(values[row], values.shape)
+    kinds = values[None] if alike else np.stack([values, *_where(pair, values, base)])
+    columns = kinds.reshape(-1, kinds.shape[-1])
+    count = np.sum(~np.isnan(columns), axis=1)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        observed = np.nansum(columns, axis=1) / np.where(count, count, np.nan)
+        drawn = resampled_means(columns.T, resamples, seed)
+        # Too few runs for an interval.
+        drawn[:, count < LEAST_RUNS] = np.nan
+        # The observed means are row 0, the resampled ones follow.
+        means = np.concatenate([observed[None], drawn]).reshape(-1, *kinds.shape[:-1])
+        own = means[:, 0]
+        paired, beside = (own, own[:, row, None]) if alike else (means[:, 1], means[:, 2])
+        bad = (beside <= 0).any(axis=0) | (paired < 0).any(axis=0)
+        ratio = np.where(bad, np.nan, paired / beside)
+        return _course(own), _course(paired - beside), _course(ratio)
+
+
+def _where(
+    pair: np.ndarray, *columns: Float[np.ndarray, "methods points runs"]
+) -> list[Float[np.ndarray, "methods points runs"]]:
+    return [np.where(pair, column, np.nan) for column in columns]
+
+
+def _course(
+    means: Float[np.ndarray, "drawn methods points"],
+) -> Float[np.ndarray, "3 methods points"]:
+    """The observed mean, which is the first, and the ends of the interval of the others."""
+    found = ends(means[1:].reshape(len(means) - 1, -1))
+    return np.concatenate([means[:1], found.reshape(2, *means.shape[1:])])

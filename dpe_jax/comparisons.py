@@ -1,0 +1,210 @@
+"""The command `dpe compare`, and how a comparison is shown."""
+
+import argparse
+import math
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from dpe_jax import experiment
+from dpe_jax.bootstrap import Interval
+from dpe_jax.compare import (
+    MORE_IS_BETTER,
+    Comparison,
+    Row,
+    chosen_baseline,
+    chosen_metrics,
+    compare,
+)
+from dpe_jax.config import Config
+from dpe_jax.errors import InputError
+from dpe_jax.folder import COMPARISON, MANIFEST, write_json
+from dpe_jax.observe import LABELS
+from dpe_jax.options import changes, warn
+from dpe_jax.progress import Bars
+from dpe_jax.results import Stored, holds, load
+
+_STUDY = "PRESET|CONFIG|DIR"
+_WIDTH = 80
+
+
+def run_compare(
+    options: argparse.Namespace, log: Console, screen: Console | None
+) -> tuple[int, dict[str, Any]]:
+    """`dpe compare PRESET|CONFIG|DIR`."""
+    metrics = None if options.metrics is None else tuple(options.metrics.split(","))
+    try:
+        stored = _stored(options, metrics, log)
+        comparison = compare(stored, options.baseline, metrics)
+    except InputError as error:
+        if error.argument not in ("baseline", "metrics"):
+            raise
+        raise InputError(f"--{error.argument}", error.value, error.accepted) from error
+    report = comparison.to_dict()
+    try:
+        write_json(stored.path / COMPARISON, report)
+    except OSError as error:
+        accepted = f"a writable folder ({error.strerror})"
+        raise InputError("DIR", str(stored.path), accepted) from error
+    if screen:
+        show(screen, comparison)
+    drawn = [] if options.no_figures else _draw(stored, comparison)
+    if screen:
+        screen.print(f"written to {stored.path}", soft_wrap=True)
+    return 0, {"folder": str(stored.path), "figures": drawn, **report}
+
+
+def _stored(options: argparse.Namespace, metrics: tuple[str, ...] | None, log: Console) -> Stored:
+    """The result of a folder, or of a configuration, which is only run where it has not been."""
+    path = Path(options.study)
+    if (path / MANIFEST).is_file():
+        for name, value in {**changes(options), "out": options.out}.items():
+            if value is not None:
+                accepted = "no such option beside a folder with a result"
+                raise InputError(f"--{name}", value, accepted)
+        return load(path)
+    config = experiment.override(_config(options.study), changes(options))
+    # Before the simulation: a name that is wrong must not cost a whole run.
+    chosen_baseline(config, options.baseline)
+    if metrics is not None:
+        chosen_metrics(config.build().metrics or (), metrics)
+    out = Path(options.out) if options.out else experiment.default_folder(config)
+    found = _finished(out, config)
+    if found is not None:
+        log.print(f"{out} has this result already, of {found.manifest['written']}")
+        return found
+    overwrite = options.overwrite or not options.out or holds(out, config)
+    with Bars(log) as bars:
+        outcome = experiment.run(config, out, overwrite=overwrite, progress=bars)
+    warn(log, outcome)
+    return outcome.stored
+
+
+def _config(study: str) -> Config:
+    try:
+        return experiment.find_config(study)
+    except InputError as error:
+        if error.argument != "PRESET|CONFIG":
+            raise
+        accepted = f"{error.accepted}, or a folder that dpe run wrote"
+        raise InputError(_STUDY, error.value, accepted) from error
+
+
+def _finished(out: Path, config: Config) -> Stored | None:
+    """The result of just this configuration, if it is there and whole."""
+    if not holds(out, config):
+        return None
+    try:
+        return load(out)
+    except InputError:
+        return None
+
+
+def _draw(stored: Stored, comparison: Comparison) -> list[str]:
+    from dpe_jax import compare_figures
+
+    drawn = compare_figures.draw(stored, comparison, stored.path / "figures")
+    return [str(path) for path in drawn]
+
+
+def show(screen: Console, comparison: Comparison) -> None:
+    """A table a metric, within 80 columns, then what must be known beside the numbers."""
+    labels: dict[str, str] = {str(metric): label for metric, label in LABELS.items()}
+    runs = comparison.runs
+    screen.print(
+        f"{comparison.name}: {runs} paired run{'s' * (runs != 1)} at k = {comparison.iteration}, "
+        f"beside {comparison.baseline}\n[ ]: 95 % bootstrap intervals over runs",
+        soft_wrap=True,
+    )
+    for metric in comparison.metrics:
+        better = "more" if metric in MORE_IS_BETTER else "less"
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+        table.add_column("method", overflow="fold", min_width=8)
+        for heading, width in (("mean", 16), ("difference", 18), ("ratio", 16)):
+            table.add_column(heading, justify="right", no_wrap=True, min_width=width)
+        table.add_column("verdict", no_wrap=True, min_width=10)
+        table.title = f"{metric}: {labels[metric]} ({better} is better)"
+        table.title_justify = "left"
+        for method in comparison.methods:
+            row = comparison.row(metric, method)
+            table.add_row(*_cells(row, method == comparison.baseline))
+        screen.print(table, "", width=_WIDTH)
+    for line in (*_remarks(comparison), *comparison.notes(), *comparison.verdicts()):
+        screen.print(textwrap.fill(line, _WIDTH), soft_wrap=True)
+
+
+def _cells(row: Row, baseline: bool) -> tuple[str, str, str, str, str]:
+    mean = f"{_number(row.mean)}\n{_interval(row.interval)}"
+    if baseline:
+        return row.method, mean, "baseline", "", ""
+    verdict = {
+        None: "not\ncompared",
+        "not told apart": "not told\napart",
+    }.get(row.verdict, f"{row.verdict}:\n{'real' if row.real == 'yes' else row.real}")
+    return (
+        row.method,
+        mean,
+        f"{_number(row.difference, '+')}\n{_interval(row.difference_interval, '+')}",
+        f"{_number(row.ratio)}\n{_interval(row.ratio_interval)}",
+        verdict,
+    )
+
+
+def _remarks(comparison: Comparison) -> list[str]:
+    """Why figures are missing, each reason once, with the methods and metrics of which it holds."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for row in comparison.rows:
+        # That all runs of a method failed is said once, not for each metric.
+        if row.note and comparison.failed[row.method] < comparison.runs:
+            found.setdefault(row.note, {}).setdefault(row.method, []).append(row.metric)
+    lines = []
+    for note, methods in found.items():
+        of = "; ".join(
+            method if tuple(metrics) == comparison.metrics else f"{method} ({', '.join(metrics)})"
+            for method, metrics in methods.items()
+        )
+        lines.append(f"{note}: {of}")
+    return lines
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    """1.23e-4, or 0.123 where it is as short."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value) or value == 0:
+        return "∞" if value else "0"
+    exponent = _exponent(value)
+    return f"{value / 10.0**exponent:{sign}.{_decimals(value, exponent)}f}{_power(exponent)}"
+
+
+def _interval(found: Interval | None, sign: str = "") -> str:
+    """[1.20, 1.26]e-4: both ends with the digits of the larger."""
+    if found is None or not any(found):
+        return "" if found is None else "[0, 0]"
+    larger = max(found, key=abs)
+    exponent = _exponent(larger)
+    decimals = _decimals(larger, exponent)
+    low, high = (f"{end / 10.0**exponent:{sign}.{decimals}f}" for end in found)
+    return f"[{low}, {high}]{_power(exponent)}"
+
+
+def _exponent(value: float) -> int:
+    """The power of ten that is taken out; none between 0.01 and 1000."""
+    if 0.00995 <= abs(value) < 999.5:
+        return 0
+    return math.floor(math.log10(abs(value)) + 1e-3)
+
+
+def _decimals(value: float, exponent: int) -> int:
+    """Three digits, or four from 1 to 2: ratios are near it."""
+    size = abs(value) / 10.0**exponent
+    leading = math.floor(math.log10(size) + 1e-3)
+    return max(0, 2 - leading) + (exponent == 0 and leading == 0 and size < 2)
+
+
+def _power(exponent: int) -> str:
+    return f"e{exponent}" if exponent else ""
