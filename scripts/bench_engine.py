@@ -2,8 +2,9 @@
 
 Nanoseconds of wall time per agent-coordinate-step on the `five-agents` preset: the engine with
 metrics off and on, the competitors of `competitors.py`, and the floor, Philox plus `erf_inv`
-alone. The candidates take turns, so that a drift of the machine's speed meets all of them; medians
-are of the turns. Prints one JSON object.
+alone; then every method beside `EncryptedDSGD`, and minibatch logistic regression on `hospitals`
+beside vectorised NumPy. The candidates take turns, so that a drift of the machine's speed meets all
+of them; medians are of the turns. Prints one JSON object.
 
     python scripts/bench_engine.py [--turns 7] [--runs 4096] [--iterations 1000]
 """
@@ -29,6 +30,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 import competitors
+import method_timings
 
 from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.experiment import find_config
@@ -117,7 +119,10 @@ def main() -> None:
             began = time.perf_counter()
             candidate()
             seconds[name].append(time.perf_counter() - began)
-    print(json.dumps(_report(seconds, compiled, elements, options), indent=2))
+    report = _report(seconds, compiled, elements, options)
+    report["methods"] = method_timings.methods(runs, iterations, options.turns)
+    report["minibatch_logistic"] = method_timings.logistic(512, 300, options.turns)
+    print(json.dumps(report, indent=2))
 
 
 def _report(

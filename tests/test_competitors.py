@@ -6,6 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from dpe_jax.algorithms import EncryptedDSGD
+from dpe_jax.network import Network
+from dpe_jax.problems import breast_cancer
+from dpe_jax.schedules import PowerLaw
+from dpe_jax.simulation import simulate
+
 # Not `import competitors`: scripts/ is on the path in pytest only, where type checkers do not look.
 competitors = importlib.import_module("competitors")
 
@@ -166,3 +172,40 @@ def test_floor_sums_standard_normals():
     assert stats.kstest(z * 2 / 3, "norm").pvalue < 1e-6
     correlation = np.corrcoef(x.reshape(10, RUNS))[np.triu_indices(10, 1)]
     assert np.abs(correlation).max() < LIMIT / np.sqrt(RUNS)
+
+
+def test_logistic_regression_in_numpy_has_the_engines_mean_and_spread() -> None:
+    problem = breast_cancer(3, split="dirichlet", batch=4, penalty=0.1, seed=1)
+    algorithm = EncryptedDSGD(PowerLaw(0.5, 0.6), PowerLaw(0.5, 0.9))
+    network, iterations, runs = Network.path(3), 40, 1500
+    result = simulate(
+        algorithm, problem, network, runs=runs, iterations=iterations, points=2, metrics=()
+    )
+    k = np.arange(iterations)
+    features, labels = (np.asarray(leaf) for leaf in problem.data)
+    sizes = np.asarray(problem.sizes)
+    study = competitors.LogisticStudy(
+        np.split(features, np.cumsum(sizes)[:-1]),
+        np.split(labels, np.cumsum(sizes)[:-1]),
+        3 * sizes / sizes.sum(),
+        problem.penalty,
+        4,
+        network.weights,
+        algorithm.delta,
+        algorithm.gamma.values(k),
+        algorithm.stepsize.values(k),
+    )
+
+    def scores(study):
+        """Distances of means in standard errors."""
+        one = result.curves["final_state"].values[0]
+        other = competitors.numpy_logistic_runs(study, runs, 3)
+        error = np.sqrt((one.var(-1) + other.var(-1)) / runs)
+        spread = one.std(-1) / other.std(-1)
+        assert np.all(abs(spread - 1) < 5 / np.sqrt(runs)) or study.penalty != problem.penalty
+        return (one.mean(-1) - other.mean(-1)) / error
+
+    right = scores(study)
+    assert abs(right).max() < 5
+    assert 0.7 < np.sqrt((right**2).mean()) < 1.3
+    assert abs(scores(replace(study, penalty=0.2))).max() > 5
