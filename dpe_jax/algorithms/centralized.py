@@ -65,8 +65,10 @@ class CentralizedSGD(FloatMethod):
         """Subtract the mean of all stochastic gradients at x."""
         x = state.x
         g = stochastic_gradient(problem, x, draws)
-        # Without the barrier every term of the mean would be a copy of the whole gradient.
-        mean = lanes.mean(jax.lax.optimization_barrier(g), 0)
+        # A loop has its input in memory. Without one each term of the mean is, to XLA, a copy of
+        # the whole gradient; and the order of a reduction would depend on the block.
+        total = jax.lax.fori_loop(1, g.shape[0], lambda i, total: total + g[i], g[0])
+        mean = total / g.shape[0]
         increment = jnp.asarray(row.stepsize) * mean
         following = SharedState(state.shared - increment, state.agents)
         zero = jnp.zeros_like(x)
