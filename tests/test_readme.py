@@ -82,6 +82,10 @@ def test_the_table_of_speed() -> None:
     floors = " and ".join(f"{bench['floor_ns']:.2f}" for bench in benches)
     times = " and ".join(f"{bench['ratios']['engine_over_floor']:.2f}" for bench in benches)
     assert f"take {floors} ns: the engine is at {times} times this floor" in text
+    for name, found in benches[0]["methods"].items():
+        assert name == "encrypted" or f"{name} {found['times_encrypted']:.2f}" in text
+    logistic = benches[0]["minibatch_logistic"]
+    assert f"is {logistic['numpy_over_engine']:.1f} times as fast as vectorised NumPy" in text
     for bench in benches:
         assert f"jax {bench['versions']['jax']}" in head
     memory = stored("bench/memory.json")
