@@ -20,7 +20,7 @@ class Inflation:
     """Variance that a step adds to the mean state at x*, beside that of conventional DSGD.
 
     Conventional DSGD adds λ² σ² d / n; random multipliers of variance ρ² make that
-    λ̄² [σ² d (1 + ρ²) + ρ² G²] / n (ALGORITHMS.md §2; derived, since x̄ moves by
+    λ̄² [σ² d (1 + ρ²) + ρ² G²] / n (derived, since x̄ moves by
     −(1/n) Σ_i Λ_i g_i). F(x̄) − F* follows it up to the bias of the consensus error, which also
     decays.
     """

@@ -31,8 +31,8 @@ class GeometricDP(FloatMethod):
 
         y_i = x_i + Lap(M p^k),  z_i = Σ_j A_ij y_j,  x_i⁺ = P[z_i − c q^k g_i(z_i)],  q < p < 1.
 
-    "Differentially private distributed optimization", ICDCN 2015; the update is as `ALGORITHMS.md`
-    gives it. P projects on a compact set; which one is ours: the box |x_l| ≤ radius, on which
+    "Differentially private distributed optimization", ICDCN 2015; the update is
+    reconstructed. P projects on a compact set; which one is ours: the box |x_l| ≤ radius, on which
     projection is elementwise. Private, but not exact: the stepsizes sum to c/(1 − q), so x stops
     short of the optimum, and what the noise has done to the mean state stays.
 

@@ -34,8 +34,8 @@ class TailoredDP(FloatMethod):
 
     "Tailoring gradient methods for differentially private distributed optimization", IEEE
     Transactions on Automatic Control; their first algorithm, with static consensus. The update is
-    as `ALGORITHMS.md` gives it; it is exact in the limit under Σγ = ∞, Σλ = ∞, Σλ²/γ < ∞ and
-    Σγ²ν² < ∞ (reconstructed).
+    reconstructed; it is exact in the limit under Σγ = ∞, Σλ = ∞, Σλ²/γ < ∞ and Σγ²ν² < ∞
+    (reconstructed).
 
     ε of differential privacy for one agent's cost (recursion after the paper, constants derived):
     given the same messages, and w̄ = min_i Σ_j w_ij as long as γ^k Σ_j w_ij ≤ 1, the states under

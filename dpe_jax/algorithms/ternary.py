@@ -35,7 +35,7 @@ class TernaryDSGD(FloatMethod):
 
     "Quantization enabled privacy protection in decentralized stochastic optimization", IEEE
     Transactions on Automatic Control 68(7). T is unbiased with variance |x_l| (r − |x_l|). The
-    update is as `ALGORITHMS.md` gives it; how T is drawn and what happens beyond r are ours: the
+    update is reconstructed; how T is drawn and what happens beyond r are ours: the
     probability is |x_l|/r rounded to a multiple of 2⁻³², so that |E T − x_l| ≤ r·2⁻³³, and an
     element with |x_l| > r, which T cannot express, becomes infinite for good; its lane has the
     status "left the range".
