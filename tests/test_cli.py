@@ -330,6 +330,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 # The main job
 
 
+@pytest.mark.slow
 def test_reproduce_fails_where_a_check_fails(tmp_path, capsys) -> None:
     out = tmp_path / "out"
     arguments = ["reproduce", "--only", "five-agents", "--runs", "64", "--iterations", "200"]
@@ -392,6 +393,7 @@ def test_a_million_runs_fit_into_two_gigabytes(tmp_path) -> None:
     assert report["methods"]["m"]["decay"]["runs"] == 4096
 
 
+@pytest.mark.slow
 def test_reproduce_replaces_only_a_result_of_the_same_settings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
