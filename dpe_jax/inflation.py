@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, UInt32
 
 from dpe_jax import philox
 from dpe_jax.draws import Draws
+from dpe_jax.errors import InputError
 from dpe_jax.problems.base import Optimum, Problem
 
 _DRAWS = 4096
@@ -46,8 +47,11 @@ def inflation(
 ) -> Inflation:
     """The moments of the stochastic gradients at x*, from 4096 draws of each agent.
 
-    G² is freed of the noise of its own estimate; where that makes it negative it is 0.
+    G² is freed of the noise of its own estimate; where that makes it negative it is 0. InputError
+    for a problem without an optimum.
     """
+    if not problem.has_optimum:
+        raise InputError("problem", problem.describe()["problem"], "one with an optimum x*")
     exact = problem.with_dtype(jnp.dtype("float64"))
     low, high = philox.seed_key(seed)
     x = jnp.asarray(optimum.x, jnp.float64)

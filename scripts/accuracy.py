@@ -95,11 +95,14 @@ def _at(course: Course, points: list[int]) -> list[dict[str, float]]:
 def _add_predictions(report: dict[str, Any], stored: Stored, comparison: Comparison) -> None:
     simulation = stored.config.build()
     optimum = simulation.problem.solve()
+    baseline = simulation.algorithms[comparison.baseline]
     budgets = stored.manifest["budget"]
     for name in comparison.methods:
         algorithm = simulation.algorithms[name]
         entry = report["methods"][name]
-        if isinstance(algorithm, EncryptedDSGD):
+        # The prediction is for one λ^k in both; with two it would stand beside their ratio.
+        alike = algorithm.describe().get("stepsize") == baseline.describe().get("stepsize")
+        if isinstance(algorithm, EncryptedDSGD) and alike:
             found = inflation(simulation.problem, optimum, float(algorithm.multipliers.variance))
             entry["predicted_inflation"] = {
                 "ratio": found.ratio,
@@ -129,7 +132,8 @@ def _table(report: dict[str, Any]) -> str:
             cells = ["1"] * len(report["iterations"])
             if "ratio" in found:
                 cells = [_cell(one) for one in found["ratio"]]
-            row = [name, *cells, f"{found['mean'][-1]:.2e}", f"{found['last_tenth']:.2f}"]
+            ends = f"{found['mean'][-1]:.2e}", f"{found['last_tenth']:.2f}"
+            row = [name, *cells, *(end.replace("nan", "–") for end in ends)]
             lines.append(f"| {' | '.join(row)} |")
     told = []
     for name, entry in report["methods"].items():

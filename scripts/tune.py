@@ -2,16 +2,16 @@
 
     python scripts/tune.py PRESET [--runs 32] [--write]
 
-Every method gets the candidates below; the one with the least mean F(x̄) − F* at the last iteration
-wins, and one with a run that failed is out. What decides privacy is not tuned: multipliers, δ,
-shares, the ternary range, and the ε that both differentially private methods spend over the run,
-for which the Laplace scale follows from the stepsize. Their gradient bound C is a tenth above the
-largest norm of 4096 stochastic gradients of each agent at x_0 and at x*, which is an estimate: the
-methods do not clip. Prints one JSON object with all candidates.
+Every method gets the candidates below, and more beyond as long as the best is at an end; the one
+with the least mean F(x̄) − F* at the last iteration wins, and one with a run that failed is out.
+What decides privacy is not tuned: multipliers, δ, shares, the ternary range, and the ε that both
+differentially private methods spend over the run, for which the Laplace scale follows from the
+stepsize. Their gradient bound C is a tenth above the largest norm of 4096 stochastic gradients of
+each agent at x_0 and at x*, which is an estimate: the methods do not clip. Prints one JSON object
+with all candidates.
 """
 
 import argparse
-import itertools
 import json
 import math
 import sys
@@ -37,10 +37,22 @@ EPSILON = 100.0
 """Spent over the run by each differentially private method."""
 
 SCALES = (0.1, 0.3, 1.0, 3.0, 10.0)
-"""Of stepsizes, times the preset's own unit."""
+"""Of stepsizes (of GeometricDP a tenth of them, c). A winner at an end calls for one beyond."""
+
+BEYOND, MOST_BEYOND = 10**0.5, 6
+"""The factor to a scale beyond the ends, and how many are tried at most."""
 
 GAMMAS = (0.3, 1.0)
 _DRAWS = 4096
+_STAND_IN = {
+    "name": "tuned",
+    "runs": 1,
+    "iterations": 1,
+    "network": {"graph": "ring", "agents": 3},
+    "problem": {"kind": "quadratic", "dim": 1, "seed": 0},
+}
+"""A configuration to validate one method's table in."""
+
 
 Tables = dict[str, Any]
 
@@ -60,13 +72,10 @@ def main() -> None:
     report: Tables = {"preset": options.preset, "runs": options.runs, "epsilon": EPSILON}
     report |= {"iterations": simulation.iterations, "gradient_bound": bound, "methods": {}}
     for name, method in tables["methods"].items():
-        tried = []
-        for changes in _candidates(method, bound, simulation):
-            candidate = _merged(method, changes)
-            tried.append({"changes": changes, "gap": _gap(tables, name, candidate, options.runs)})
-            print(f"{options.preset}: {name}: {tried[-1]}", file=sys.stderr)
-        best = min(tried, key=lambda one: math.inf if one["gap"] is None else one["gap"])
-        report["methods"][name] = {"best": best, "candidates": tried}
+        tried = _sweep(tables, name, method, bound, simulation, options.runs)
+        best = _best(tried)
+        at_end = best["scale"] in (_ends(tried))
+        report["methods"][name] = {"best": best, "at_end": at_end, "candidates": tried}
         if best["gap"] is None:
             raise SystemExit(f"{name}: every candidate failed")
         tables["methods"][name] = _merged(method, best["changes"])
@@ -75,45 +84,67 @@ def main() -> None:
         path.write_text(tomli_w.dumps(tables), encoding="utf-8")
 
 
-def _candidates(method: Tables, bound: float, simulation: Simulation) -> list[Tables]:
-    """What is tried of a method."""
+def _sweep(
+    tables: Tables, name: str, method: Tables, bound: float, simulation: Simulation, runs: int
+) -> list[Tables]:
+    """All candidates of a method; more scales while the best one is at an end."""
+    tried: list[Tables] = []
+
+    def try_scale(scale: float) -> None:
+        for changes in _candidates(method, scale, bound, simulation):
+            gap = _gap(tables, name, _merged(method, changes), runs)
+            tried.append({"scale": scale, "changes": changes, "gap": gap})
+            print(f"{tables['name']}: {name}: {tried[-1]}", file=sys.stderr)
+
+    for scale in SCALES:
+        try_scale(scale)
+    for _ in range(MOST_BEYOND):
+        low, high = _ends(tried)
+        best = _best(tried)["scale"]
+        if low < best < high:
+            break
+        try_scale(low / BEYOND if best == low else high * BEYOND)
+    return tried
+
+
+def _best(tried: list[Tables]) -> Tables:
+    return min(tried, key=lambda one: math.inf if one["gap"] is None else one["gap"])
+
+
+def _ends(tried: list[Tables]) -> tuple[float, float]:
+    scales = [one["scale"] for one in tried]
+    return min(scales), max(scales)
+
+
+def _candidates(method: Tables, scale: float, bound: float, simulation: Simulation) -> list[Tables]:
+    """What is tried of a method at one scale of its stepsize."""
     kind = method["method"]
     if kind == "GeometricDP":
-        rate = 2 * bound * math.sqrt(simulation.problem.dim) / (method["p"] - method["q"])
-        return [
-            {"c": c, "M": rate * c / EPSILON, "gradient_bound": bound}
-            for c in (0.01, 0.03, 0.1, 0.3)
-        ]
-    steps: list[Tables] = [{"stepsize": {"scale": scale}} for scale in SCALES]
+        changes = {"c": 0.1 * scale, "gradient_bound": bound}
+        spent = _spent(_merged(method, changes | {"M": 1.0}), simulation)
+        return [changes | {"M": spent / EPSILON}]
+    changes = {"stepsize": {"scale": scale}}
     if kind == "TailoredDP":
-        return [_noisy(method, changes, bound, simulation) for changes in steps]
+        return [_noisy(method, changes, bound, simulation)]
     if "gamma" in method:
-        pairs = itertools.product(steps, GAMMAS)
-        return [changes | {"gamma": {"scale": gamma}} for changes, gamma in pairs]
-    return steps
+        return [changes | {"gamma": {"scale": gamma}} for gamma in GAMMAS]
+    return [changes]
 
 
 def _noisy(method: Tables, changes: Tables, bound: float, simulation: Simulation) -> Tables:
-    """The same with the Laplace scale that spends ε: ε is inversely proportional to it."""
+    """The same with the Laplace scale that spends ε."""
     unit = changes | {"gradient_bound": bound, "noise": {"scale": 1.0}}
+    spent = _spent(_merged(method, unit), simulation)
+    return unit | {"noise": {"scale": spent / EPSILON}}
+
+
+def _spent(method: Tables, simulation: Simulation) -> float:
+    """ε over the run; it is inversely proportional to the Laplace scale."""
+    algorithm = parse(_STAND_IN | {"methods": {"m": method}}).methods["m"].build()
     problem, network = simulation.problem, simulation.network
-    table = parse(_alone(simulation_tables(simulation), "m", _merged(method, unit)))
-    algorithm = table.methods["m"].build()
     budget = algorithm.budget(network, problem.dim, simulation.iterations)
     assert budget is not None  # it is differentially private
-    return unit | {"noise": {"scale": budget.total / EPSILON}}
-
-
-def simulation_tables(simulation: Simulation) -> Tables:
-    """A configuration to validate a method's table in."""
-    return {
-        "name": "tuned",
-        "runs": 1,
-        "iterations": simulation.iterations,
-        "network": {"graph": "ring", "agents": 3},
-        "problem": {"kind": "quadratic", "dim": 1, "seed": 0},
-        "methods": {},
-    }
+    return budget.total
 
 
 def _gap(tables: Tables, name: str, method: Tables, runs: int) -> float | None:

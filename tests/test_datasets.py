@@ -827,3 +827,14 @@ def test_gap_checks_say_that_there_is_no_optimum(tmp_path) -> None:
     asked = config({**TINY, **CONFIGS["digits-network"], "checks": {"gap_fraction": 0.5}})
     with pytest.raises(InputError, match=r"^checks\.gap_fraction"):
         asked.build()
+
+
+@pytest.mark.parametrize("make", [fraud, digits])
+def test_a_model_that_is_not_a_number_has_no_score(make) -> None:
+    problem = make(3)
+    assert problem.held_out is not None
+    x = np.zeros((problem.dim, 2))
+    x[:, 1] = np.nan
+    for name, (sound, lost) in problem.held_out.score(jnp.asarray(x)).items():
+        assert np.isfinite(sound), name
+        assert np.isnan(lost), name

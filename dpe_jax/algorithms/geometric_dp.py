@@ -133,7 +133,9 @@ class GeometricDP(FloatMethod):
             float(first * self.p / (self.p - self.q)),
             (
                 "adjacent: the costs of one agent differ; x_0 and the other agents' do not",
-                "‖g_i(x)‖₂ ≤ gradient_bound for every stochastic gradient of either cost",
+                "‖g_i(x)‖₂ ≤ gradient_bound for every stochastic gradient of either cost; nothing "
+                "clips or checks them",
+                "ideal Laplace noise; that of the simulation has 2³² values, within ±22.2 scales",
                 "all messages of iterations 0 … iterations − 1 are seen; x itself is not",
             ),
         )

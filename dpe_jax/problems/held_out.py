@@ -88,9 +88,13 @@ class HeldOut(eqx.Module):
         if self.kind == "values":
             return {"error": jnp.mean((predicted - targets) ** 2)}
         if self.kind == "classes":
-            return {"accuracy": _share(jnp.argmax(predicted, axis=-1) == targets)}
-        right = (predicted > 0) == (targets > 0)
-        return {"accuracy": _share(right), **self._ranked(predicted)}
+            found = {"accuracy": _share(jnp.argmax(predicted, axis=-1) == targets)}
+        else:
+            right = (predicted > 0) == (targets > 0)
+            found = {"accuracy": _share(right), **self._ranked(predicted)}
+        # NaN is in no order: without this it would be in the last class, and above all others.
+        scored = jnp.all(~jnp.isnan(predicted))
+        return {name: jnp.where(scored, value, jnp.nan) for name, value in found.items()}
 
     def _ranked(self, predicted: Float[Array, " samples"]) -> dict[str, Float[Array, ""]]:
         """auc and average_precision.
