@@ -349,6 +349,7 @@ def test_reproduce_fails_where_a_check_fails(tmp_path, capsys) -> None:
     assert all(Path(figure).is_file() for figure in report["presets"]["five-agents"]["figures"])
 
 
+@pytest.mark.slow
 def test_reproduce_is_done_where_all_hold(tmp_path, monkeypatch, capsys) -> None:
     easy = config({**TINY, "name": "easy", "checks.gap_fraction": 0.99})
     monkeypatch.setattr(experiment, "presets", lambda: {"easy": easy})

@@ -174,6 +174,7 @@ def measured(given: Simulation) -> float:
     return (time.perf_counter() - began - setup) / given.iterations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factors", RANDOM[1:], ids=str)
 def test_the_time_of_a_replay_is_forecast(factors, monkeypatch) -> None:
     """Within 30 per cent on a quiet machine; the limit here is wider, since tests share theirs."""

@@ -770,6 +770,7 @@ FIGURES = {
 SLOW = ("digits", "diabetes", "fraud", "breast-cancer")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in CONFIGS]
 )

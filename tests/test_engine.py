@@ -69,7 +69,8 @@ def test_a_run_is_the_same_in_any_batch_and_block(problem, precision) -> None:
     assert len(np.unique(finals(many)[0, 0])) == 4096
 
 
-@pytest.mark.parametrize("precision", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize(
     "multipliers",
     [Uniform(1.5), LogNormal(0.8), Gamma(3.0), TwoPoint(0.5, 3.0), Normal(0.5), NoMultipliers()],

@@ -321,7 +321,7 @@ def changes(draw: Any, trace: xr.Dataset) -> Change:
 
 
 @given(st.data(), st.sampled_from([2, 5, STEPS]))
-@settings(max_examples=80, derandomize=True, deadline=None)
+@settings(max_examples=50, derandomize=True, deadline=None)
 def test_one_changed_unit_is_found_and_named(real: Result, data: Any, segment: int) -> None:
     original = traces_of(real)["method"]
     change = data.draw(changes(original))

@@ -397,6 +397,7 @@ def short_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replays, "Encryption", lambda: short)
 
 
+@pytest.mark.slow
 def test_reproduce_verifies_two_lanes(easy: None, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
     assert cli.main(["reproduce", "--out", str(out), "--verify-seconds", "0.3"]) == 0
@@ -436,6 +437,7 @@ def test_reproduce_without_or_with_one_run(
         assert "--verify-seconds" in refusal(["reproduce", "--verify-seconds", text], capsys)
 
 
+@pytest.mark.slow
 def test_reproduce_fails_with_a_replay(
     easy: None, short_keys: None, tmp_path: Path, monkeypatch, capsys
 ) -> None:
