@@ -16,7 +16,7 @@ from dpe_jax.weights import (
     Weights,
     check_matrix,
     first_asymmetry,
-    rationalise,
+    levels_on,
     rationalise_matrix,
 )
 
@@ -379,29 +379,7 @@ def _build(
         if not (0 <= i < agents and 0 <= j < agents):
             raise InputError("edge", (int(i), int(j)), f"agents from 0 to {agents - 1}")
         adjacency[i, j] = adjacency[j, i] = True
-    if isinstance(weights, str):
-        degrees = adjacency.sum(axis=1)
-        if weights == "metropolis":
-            reach = np.maximum(degrees[:, None], degrees[None, :])
-        elif weights == "max-degree":
-            reach = np.full(adjacency.shape, degrees.max())
-        else:
-            raise InputError("weights", weights, '"metropolis", "max-degree" or a matrix')
-        values, where = np.unique(reach, return_inverse=True)
-        wanted = [Fraction(1, 1 + int(value)) for value in values]
-        levels, denominator, rounding = rationalise(
-            wanted, wanted, where.reshape(adjacency.shape), adjacency, max_denominator
-        )
-    else:
-        w = check_matrix(weights)
-        if w.shape != adjacency.shape:
-            raise InputError("weights", f"shape {w.shape}", f"shape {adjacency.shape}")
-        unlike = np.argwhere((w != 0) != adjacency)
-        if unlike.size:
-            i, j = unlike[0]
-            kind = "a nonzero weight on the edge" if adjacency[i, j] else "0 where no edge is"
-            raise InputError(f"weights[{i}, {j}]", float(w[i, j]), kind)
-        levels, denominator, rounding = rationalise_matrix(w, adjacency, max_denominator)
+    levels, denominator, rounding = levels_on(adjacency, weights, max_denominator)
     return Network(levels, denominator, rounding, name)
 
 

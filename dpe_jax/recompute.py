@@ -15,7 +15,7 @@ from jaxtyping import Float64, Int64, UInt32
 from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.problems import EmpiricalRisk, Problem, Quadratic, SensorEstimation
 from dpe_jax.problems.diabetes import squared_loss
-from dpe_jax.problems.hospitals import logistic_loss
+from dpe_jax.problems.logistic import logistic_loss
 from dpe_jax.stepsizes import (
     Gamma,
     LogNormal,

@@ -234,7 +234,9 @@ def verify_traces(
 def _source(source: Result | Stored) -> tuple[Simulation, dict[str, "xr.Dataset"]]:
     """What was simulated, and the integers of its traced lanes by method."""
     if isinstance(source, Stored):
-        simulation, traces = source.config.build(), source.traces()
+        simulation = source.config.build()
+        # Into memory once: every lane would read its chunks again.
+        traces = {name: trace.load() for name, trace in source.traces().items()}
         where = str(source.path)
     else:
         simulation, where = source.simulation, "a result"

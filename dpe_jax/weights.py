@@ -14,6 +14,34 @@ Weights = str | np.ndarray | Sequence[Sequence[float | int]]
 LARGEST_DENOMINATOR = 2**31  # c_ij <= D, so a row of int64 levels cannot overflow
 
 
+def levels_on(
+    adjacency: Bool[np.ndarray, "agents agents"], weights: Weights, max_denominator: int
+) -> tuple[Int64[np.ndarray, "agents agents"], int, float]:
+    """Return (c, D, rounding) of the weights asked for, named or given, on the edges of a graph."""
+    if isinstance(weights, str):
+        degrees = adjacency.sum(axis=1)
+        if weights == "metropolis":
+            reach = np.maximum(degrees[:, None], degrees[None, :])
+        elif weights == "max-degree":
+            reach = np.full(adjacency.shape, degrees.max())
+        else:
+            raise InputError("weights", weights, '"metropolis", "max-degree" or a matrix')
+        values, where = np.unique(reach, return_inverse=True)
+        wanted = [Fraction(1, 1 + int(value)) for value in values]
+        return rationalise(
+            wanted, wanted, where.reshape(adjacency.shape), adjacency, max_denominator
+        )
+    w = check_matrix(weights)
+    if w.shape != adjacency.shape:
+        raise InputError("weights", f"shape {w.shape}", f"shape {adjacency.shape}")
+    unlike = np.argwhere((w != 0) != adjacency)
+    if unlike.size:
+        i, j = unlike[0]
+        kind = "a nonzero weight on the edge" if adjacency[i, j] else "0 where no edge is"
+        raise InputError(f"weights[{i}, {j}]", float(w[i, j]), kind)
+    return rationalise_matrix(w, adjacency, max_denominator)
+
+
 def rationalise_matrix(
     w: Float[np.ndarray, "agents agents"],
     adjacency: Bool[np.ndarray, "agents agents"],

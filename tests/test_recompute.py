@@ -15,7 +15,7 @@ from common import GAMMA, NETWORK, STEPSIZE, traced
 from dpe_jax import philox, recompute
 from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.problems import EmpiricalRisk, Quadratic, SensorEstimation, breast_cancer
-from dpe_jax.problems.hospitals import logistic_loss
+from dpe_jax.problems.logistic import logistic_loss
 from dpe_jax.recompute import Difference, Segment, compare, unsupported
 from dpe_jax.stepsizes import Gamma, LogNormal, NoMultipliers, Normal, TwoPoint, Uniform
 

@@ -115,6 +115,15 @@ def unit_laplace(draws: Draws, dtype: jnp.dtype) -> Float[Array, "agents dim lan
     return philox.laplace(draws.message_word(), dtype).astype(jnp.float64)
 
 
+LAPLACE_ASSUMPTIONS = (
+    "adjacent: the costs of one agent differ; x_0 and the other agents' do not",
+    "‖g_i(x)‖₂ ≤ gradient_bound for every stochastic gradient of either cost; nothing clips or "
+    "checks them",
+    "ideal Laplace noise; that of the simulation has 2³² values, within ±22.2 scales",
+    "all messages of iterations 0 … iterations − 1 are seen; x itself is not",
+)
+"""What the ε of messages with Laplace noise rests on."""
+
 SHARE_UNIT = 2.0**-31
 """What `shares` are multiples of, beside their scale."""
 

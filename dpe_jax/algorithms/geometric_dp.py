@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int8, Int64
 
 from dpe_jax.algorithms.base import Budget, Step, Wire
 from dpe_jax.algorithms.floating import (
+    LAPLACE_ASSUMPTIONS,
     FloatMethod,
     MaskedStates,
     NoisyRow,
@@ -131,13 +132,7 @@ class GeometricDP(FloatMethod):
             epsilon,
             float(epsilon.sum()),
             float(first * self.p / (self.p - self.q)),
-            (
-                "adjacent: the costs of one agent differ; x_0 and the other agents' do not",
-                "‖g_i(x)‖₂ ≤ gradient_bound for every stochastic gradient of either cost; nothing "
-                "clips or checks them",
-                "ideal Laplace noise; that of the simulation has 2³² values, within ±22.2 scales",
-                "all messages of iterations 0 … iterations − 1 are seen; x itself is not",
-            ),
+            LAPLACE_ASSUMPTIONS,
         )
 
     def predicted_exponent(self) -> None:

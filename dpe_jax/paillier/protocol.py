@@ -9,7 +9,7 @@ from dpe_jax.paillier.packing import Packing
 LEVEL_LIMIT = 2**28 + 1
 """The largest |q| of a state that is in range, |Y| ≤ 2⁶⁰, and one to spare."""
 
-FACTOR_LIMIT = 2**31
+FACTOR_LIMIT = 2**15
 """The largest weight factor."""
 
 

@@ -6,9 +6,7 @@ import numpy as np
 
 from dpe_jax.errors import InputError
 from dpe_jax.problems.empirical import EmpiricalRisk
-from dpe_jax.problems.held_out import HeldOut
-from dpe_jax.problems.hospitals import logistic_loss, margin
-from dpe_jax.problems.split import hold_out, split_over_agents
+from dpe_jax.problems.logistic import logistic_regression
 
 _FEATURES, _INFORMATIVE, _REDUNDANT = 20, 6, 4
 
@@ -62,21 +60,17 @@ def fraud(
     features, labels = np.asarray(made[0]), 2.0 * np.asarray(made[1]) - 1.0
     if len(np.unique(labels)) < 2:
         raise InputError("positive", positive, f"a share that leaves both classes of {samples}")
-    training, test = hold_out(labels, test_fraction, seed=seed)
-    features = (features - features[training].mean(0)) / features[training].std(0)
-    features = np.column_stack([features, np.ones(samples)])
-    held_out = HeldOut(margin, features[test], labels[test], "binary") if len(test) else None
-    features, labels = features[training], labels[training]
-    parts, details = split_over_agents(labels, agents, split, concentration, seed=seed)
-    details["fraud"] = np.array([np.sum(labels[part] > 0) for part in parts])
-    details["sound"] = np.array([np.sum(labels[part] < 0) for part in parts])
-    return EmpiricalRisk(
-        logistic_loss,
-        [(features[part], labels[part]) for part in parts],
-        batch,
-        dim=features.shape[1],
+    return logistic_regression(
+        "fraud",
+        features,
+        labels,
+        ("fraud", "sound"),
+        agents,
+        split=split,
+        concentration=concentration,
+        seed=seed,
+        batch=batch,
         penalty=penalty,
-        name=f"fraud, {split} split",
-        details=details,
-        test=held_out,
+        intercept=True,
+        test_fraction=test_fraction,
     )

@@ -2,28 +2,11 @@
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from dpe_jax.errors import InputError
 from dpe_jax.problems.empirical import EmpiricalRisk
-from dpe_jax.problems.held_out import HeldOut
-from dpe_jax.problems.split import hold_out, split_over_agents
-
-
-def margin(x: Float[Array, " dim"], features: Float[Array, " dim"]) -> Float[Array, ""]:
-    """xᵀa, positive where the class +1 is predicted."""
-    return jnp.dot(features, x)
-
-
-def logistic_loss(
-    x: Float[Array, " dim"], sample: tuple[Float[Array, " dim"], Float[Array, ""]]
-) -> Float[Array, ""]:
-    """log(1 + exp(−y xᵀa)) of one sample (a, y), y = ±1."""
-    features, label = sample
-    return jax.nn.softplus(-label * jnp.dot(features, x))
+from dpe_jax.problems.logistic import logistic_regression
 
 
 def breast_cancer(
@@ -57,24 +40,17 @@ def breast_cancer(
         raise InputError("penalty", penalty, "a positive number (the classes are separable)")
     pooled: Any = load_breast_cancer()
     features, target = np.asarray(pooled["data"]), np.asarray(pooled["target"])
-    training, test = hold_out(target, test_fraction, seed=seed)
-    own = features[training]
-    features = (features - own.mean(0)) / own.std(0)
-    if intercept:
-        features = np.column_stack([features, np.ones(len(features))])
-    labels = 2.0 * target - 1.0
-    held_out = HeldOut(margin, features[test], labels[test], "binary") if len(test) else None
-    features, labels = features[training], labels[training]
-    parts, details = split_over_agents(labels, agents, split, concentration, seed=seed)
-    details["benign"] = np.array([np.sum(labels[part] > 0) for part in parts])
-    details["malignant"] = np.array([np.sum(labels[part] < 0) for part in parts])
-    return EmpiricalRisk(
-        logistic_loss,
-        [(features[part], labels[part]) for part in parts],
-        batch,
-        dim=features.shape[1],
+    return logistic_regression(
+        "breast_cancer",
+        features,
+        2.0 * target - 1.0,
+        ("benign", "malignant"),
+        agents,
+        split=split,
+        concentration=concentration,
+        seed=seed,
+        batch=batch,
         penalty=penalty,
-        name=f"breast_cancer, {split} split",
-        details=details,
-        test=held_out,
+        intercept=intercept,
+        test_fraction=test_fraction,
     )
