@@ -7,7 +7,8 @@ import numpy as np
 
 from dpe_jax import drawing
 from dpe_jax.bands import ROUNDING, Course
-from dpe_jax.compare import Comparison, Courses, courses, looked_at
+from dpe_jax.compare import Comparison, looked_at
+from dpe_jax.courses import Courses, courses
 from dpe_jax.drawing import Method
 from dpe_jax.results import Stored
 

@@ -20,8 +20,9 @@ import numpy as np
 from dpe_jax import experiment
 from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.bands import Course
-from dpe_jax.compare import Comparison, compare, courses
+from dpe_jax.compare import Comparison, compare
 from dpe_jax.config import Config
+from dpe_jax.courses import courses
 from dpe_jax.folder import write_json
 from dpe_jax.inflation import inflation
 from dpe_jax.results import Stored, holds, load

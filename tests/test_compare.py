@@ -15,7 +15,8 @@ from small import CONVENTIONAL, DIVERGING, ENCRYPTED, config, write
 
 from dpe_jax import cli, compare_figures, experiment
 from dpe_jax.bootstrap import interval, p_value, resampled_means
-from dpe_jax.compare import Comparison, compare, courses, looked_at
+from dpe_jax.compare import Comparison, compare, looked_at
+from dpe_jax.courses import courses
 from dpe_jax.errors import InputError
 from dpe_jax.folder import COMPARISON
 from dpe_jax.results import Stored, load
