@@ -1,8 +1,10 @@
 """The small setting that the tests of the engine share."""
 
+import logging
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -49,6 +51,19 @@ def traced(
 
 def finals(result: Result) -> np.ndarray:
     return result.curves["final_state"].values[0]
+
+
+def compilations(caplog, call) -> int:
+    """How many programs are compiled by a call."""
+    caplog.clear()
+    # For all threads: blocks are computed by threads of their own.
+    jax.config.update("jax_log_compiles", True)
+    try:
+        with caplog.at_level(logging.WARNING):
+            call()
+    finally:
+        jax.config.update("jax_log_compiles", False)
+    return sum("Finished XLA compilation" in entry.getMessage() for entry in caplog.records)
 
 
 @eqx.filter_jit

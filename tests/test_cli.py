@@ -1,7 +1,6 @@
 """The command line: what it prints where, its exit status, and that it never shows a traceback."""
 
 import errno
-import json
 import os
 import subprocess
 import sys
@@ -10,6 +9,10 @@ from typing import Any
 
 import jax
 import pytest
+from command_line import (
+    python,
+    the_object,
+)
 from small import DIVERGING, ENCRYPTED, config, write
 
 from dpe_jax import cli, experiment
@@ -26,20 +29,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cli") / "out"
     experiment.run(config({"trace": [0, 1]}), out)
     return out
-
-
-def the_object(text: str) -> dict[str, Any]:
-    """The one strict JSON object that a text is."""
-    assert text.endswith("}\n")
-    assert text.count("\n") == 1
-    value = json.loads(text, parse_constant=pytest.fail)
-    assert isinstance(value, dict)
-    return value
-
-
-def python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 # Bad input
@@ -327,55 +316,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         assert process.stderr.read() == ""
 
 
-# The main job
-
-
-@pytest.mark.slow
-def test_reproduce_fails_where_a_check_fails(tmp_path, capsys) -> None:
-    out = tmp_path / "out"
-    arguments = ["reproduce", "--only", "five-agents", "--runs", "64", "--iterations", "200"]
-    arguments += ["--points", "20", "--verify-seconds", "0"]
-    assert cli.main([*arguments, "--out", str(out), "--json"]) == 1
-    report = the_object(capsys.readouterr().out)
-    assert report["passed"] is False
-    failed = [check["name"] for check in report["checks"] if not check["passed"]]
-    assert failed
-    assert all(name.startswith("five-agents: encrypted: ") for name in failed)
-    assert load(out / "five-agents").config.runs == 64
-    assert json.loads((out / "article.json").read_text())["checks"] == report["checks"]
-    assert [row["misprint"] for row in report["article"]["quantization_bound"]] == [False] * 6 + [
-        True
-    ]
-    assert all(Path(figure).is_file() for figure in report["presets"]["five-agents"]["figures"])
-
-
-@pytest.mark.slow
-def test_reproduce_is_done_where_all_hold(tmp_path, monkeypatch, capsys) -> None:
-    easy = config({**TINY, "name": "easy", "checks.gap_fraction": 0.99})
-    monkeypatch.setattr(experiment, "presets", lambda: {"easy": easy})
-    arguments = ["reproduce", "--out", str(tmp_path / "out"), "--verify-seconds", "0"]
-    assert cli.main(arguments) == 0
-    captured = capsys.readouterr()
-    for word in ("easy: 3 runs", "misprint", "1 − μγ", "pass easy: m: every run sound"):
-        assert word in captured.out
-    assert "FAIL" not in captured.out
-    # Once more into the same folder.
-    assert cli.main([*arguments, "--json"]) == 0
-    assert the_object(capsys.readouterr().out)["passed"] is True
-
-
-@pytest.mark.slow
-def test_the_command_itself(tmp_path) -> None:
-    done = python("-m", "dpe_jax.cli", "reproduce", "--json", "--out", str(tmp_path / "out"))
-    assert done.returncode == 0, done.stderr
-    assert the_object(done.stdout)["passed"] is True
-    assert "Traceback" not in done.stderr
-    again = python(
-        "-m", "dpe_jax.cli", "run", "five-agents", "--out", str(tmp_path / "out" / "five-agents")
-    )
-    assert again.returncode == 2
-    assert again.stdout == ""
-    assert len(again.stderr.splitlines()) == 1
+# Long runs
 
 
 @pytest.mark.slow
@@ -392,22 +333,6 @@ def test_a_million_runs_fit_into_two_gigabytes(tmp_path) -> None:
     report = the_object(done.stdout)
     assert report["methods"]["m"]["final"]["gap_mean_state"]["sound"] == 1_000_000
     assert report["methods"]["m"]["decay"]["runs"] == 4096
-
-
-@pytest.mark.slow
-def test_reproduce_replaces_only_a_result_of_the_same_settings(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    short = ["reproduce", "--only", "five-agents", "--runs", "16", "--out", str(tmp_path / "r")]
-    short += ["--verify-seconds", "0"]
-    for iterations, extra, status in [
-        ("20", [], 1),
-        ("20", [], 1),
-        ("21", [], 2),
-        ("21", ["--overwrite"], 1),
-    ]:
-        assert cli.main([*short, "--iterations", iterations, *extra]) == status
-    assert "add --overwrite" in capsys.readouterr().err
 
 
 def test_a_terminated_run_leaves_nothing_behind(tmp_path: Path) -> None:

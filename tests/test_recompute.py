@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import functools
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -11,12 +12,24 @@ import numpy as np
 import pytest
 import reference
 from common import GAMMA, NETWORK, STEPSIZE, traced
+from samples import METHOD
 
 from dpe_jax import philox, recompute
 from dpe_jax.algorithms import EncryptedDSGD
-from dpe_jax.problems import EmpiricalRisk, Quadratic, SensorEstimation, breast_cancer
+from dpe_jax.problems import (
+    EmpiricalRisk,
+    Problem,
+    Quadratic,
+    SensorEstimation,
+    breast_cancer,
+    diabetes,
+    digits,
+    digits_network,
+    fraud,
+)
 from dpe_jax.problems.logistic import logistic_loss
 from dpe_jax.recompute import Difference, Segment, compare, unsupported
+from dpe_jax.simulation import simulate
 from dpe_jax.stepsizes import Gamma, LogNormal, NoMultipliers, Normal, TwoPoint, Uniform
 
 # Agents with unequal mean stepsizes are warned of.
@@ -344,3 +357,31 @@ def test_nothing_of_the_program_is_computed_with(monkeypatch) -> None:
     }
     names = {part for module in modules for part in (module or "").split(".")}
     assert not {"jax", "philox", "draws", "lattice", "lanes"} & names
+
+
+def test_increments_are_known_for_regression_and_not_for_digits() -> None:
+    problem = diabetes(split="dirichlet")
+    settings: dict[str, Any] = {
+        "runs": 2,
+        "iterations": 25,
+        "trace": (1,),
+        "metrics": (),
+        "points": 2,
+    }
+    result = simulate(METHOD, problem, NETWORK, precision="float64", **settings)
+    trace = result.traces["EncryptedDSGD"]
+    scale = METHOD.table(NETWORK, np.arange(25)).increment_scale
+    part = Segment(1, 0, trace.state[0, :-1], trace.increment[0], np.asarray(scale))
+
+    def difference(of: Problem, method: EncryptedDSGD = METHOD) -> float:
+        found = compare(of, method, [part], 0, "float64")
+        assert found is not None
+        return found.largest_relative
+
+    assert difference(problem) < 1e-6
+    assert difference(diabetes(split="dirichlet", penalty=0.011)) > 1e-5
+    for other in (digits(), digits_network()):
+        reason = unsupported(other, METHOD)
+        assert reason is not None
+        assert "_loss" in reason
+    assert unsupported(fraud(), METHOD) is None

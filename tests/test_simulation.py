@@ -1,83 +1,23 @@
 """Simulations as a whole: failing lanes, compilation, progress, and what is refused."""
 
-import logging
 from fractions import Fraction
 from typing import Any
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from common import ENCRYPTED, FULL, GAMMA, ITERATIONS, NETWORK, STEPSIZE, finals, run
+from common import ENCRYPTED, FULL, GAMMA, ITERATIONS, NETWORK, STEPSIZE, compilations, finals, run
+from faulty import failing
 
 from dpe_jax import simulation as module
 from dpe_jax.algorithms import CentralizedSGD, ConventionalDSGD, EncryptedDSGD
-from dpe_jax.draws import Draws
 from dpe_jax.errors import InputError
 from dpe_jax.network import Network
-from dpe_jax.problems.base import Optimum, Problem
 from dpe_jax.problems.quadratic import Quadratic
 from dpe_jax.schedules import OptaxSchedule, PowerLaw
 from dpe_jax.simulation import ConditionWarning, Simulation
 
 # Lanes that fail
-
-
-class Failing(Problem):
-    """A quadratic whose gradient is `value` for one run, one agent and one coordinate."""
-
-    inner: Quadratic
-    run: int = eqx.field(static=True)
-    time: int = eqx.field(static=True)
-    value: float = eqx.field(static=True)
-    dtype: jnp.dtype = eqx.field(static=True, kw_only=True)
-
-    @property
-    def agents(self) -> int:
-        return self.inner.agents
-
-    @property
-    def dim(self) -> int:
-        return self.inner.dim
-
-    @property
-    def start(self) -> np.ndarray:
-        return self.inner.start
-
-    @property
-    def has_optimum(self) -> bool:
-        return True
-
-    @property
-    def held_out(self) -> None:
-        return None
-
-    def gradient(self, x: jax.Array, draws: Draws) -> jax.Array:
-        g = self.inner.gradient(x, draws)
-        hit = (draws.run == self.run) & (draws.time >= self.time)
-        return g.at[2, 1].set(jnp.where(hit, jnp.asarray(self.value, g.dtype), g[2, 1]))
-
-    def objective(self, x: jax.Array) -> jax.Array:
-        return self.inner.objective(x)
-
-    def excess(self, x: jax.Array, optimum: Optimum) -> jax.Array:
-        return self.inner.excess(x, optimum)
-
-    def solve(self) -> Optimum:
-        return self.inner.solve()
-
-    def describe(self) -> dict[str, Any]:
-        return {}
-
-    def with_dtype(self, dtype: jnp.dtype) -> "Failing":
-        inner = self.inner.with_dtype(dtype)
-        return Failing(inner, self.run, self.time, self.value, dtype=jnp.dtype(dtype))
-
-
-def failing(run: int, time: int, value: float) -> Failing:
-    return Failing(FULL, run, time, value, dtype=jnp.dtype("float64"))
-
 
 METRICS_OF_A_FAILURE = ("gap_agents", "error_worst_agent", "quantization_error")
 
@@ -142,18 +82,6 @@ def test_a_centralized_lane_fails_alone_too() -> None:
 
 
 # Compilation
-
-
-def compilations(caplog, call) -> int:
-    caplog.clear()
-    # For all threads: blocks are computed by threads of their own.
-    jax.config.update("jax_log_compiles", True)
-    try:
-        with caplog.at_level(logging.WARNING):
-            call()
-    finally:
-        jax.config.update("jax_log_compiles", False)
-    return sum("Finished XLA compilation" in entry.getMessage() for entry in caplog.records)
 
 
 def test_a_second_simulation_compiles_nothing(caplog) -> None:

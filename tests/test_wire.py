@@ -176,7 +176,7 @@ def test_replies_do_not_tell_that_a_private_factor_is_even(name) -> None:
     assert squares([public.scale(c, 2) for c in received], p) == 1
 
 
-@pytest.mark.parametrize(("dim", "share"), [(2, 0.4), (12, 0.95)])
+@pytest.mark.parametrize(("dim", "share"), [(2, 0.5), (12, 0.95)])
 @pytest.mark.parametrize("factors", [LINK, COORDINATE], ids=lambda factors: factors.kind)
 def test_what_a_curious_neighbor_reads_off_single_replies(factors, dim: int, share: float) -> None:
     """A leak, as the documents say: the common divisor of a reply is the link's factor."""
