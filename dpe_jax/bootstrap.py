@@ -4,7 +4,7 @@ Intervals are percentile intervals (Efron 1979). They are a little too narrow fo
 normal values one of 95 % covers 89 % at 8 runs and 94.4 % at 64. `p_value` is a studentized
 bootstrap (Efron and Tibshirani 1993, Section 16.4), which does better there and far out in the
 tails, where a correction for many comparisons looks. Both need more runs the more skewed the values
-are: see docs/architecture.md, "Comparing methods".
+are: see docs/comparison.md.
 """
 
 from typing import NamedTuple

@@ -229,9 +229,9 @@ def _show(console: Console, outcome: experiment.Outcome) -> None:
         if decay is not None and asked:
             console.print(
                 f"{name}: max ‖x_i − x*‖ falls like k^−{decay['exponent']:.3f} "
-                f"[{decay['low']:.3f}, {decay['high']:.3f}], predicted "
-                f"k^−{method['predicted_exponent']:.3f} (k = {decay['first']} … {decay['last']}, "
-                f"{decay['runs']} runs)",
+                f"[{decay['low']:.3f}, {decay['high']:.3f}] (k = {decay['first']} … "
+                f"{decay['last']}, {decay['runs']} runs), predicted in the limit "
+                f"k^−{method['predicted_exponent']:.3f}",
                 soft_wrap=True,
             )
 

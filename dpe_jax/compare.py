@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from dpe_jax.bands import ROUNDING
+from dpe_jax.bands import ROUNDING, status_counts
 from dpe_jax.bootstrap import LEVEL, Interval, interval, p_value, resampled_means
 from dpe_jax.config import Config
 from dpe_jax.errors import InputError
-from dpe_jax.lattice import OK
+from dpe_jax.lattice import OK, STATUS_NAMES
 from dpe_jax.observe import LABELS, METRICS, PER_AGENT
 from dpe_jax.results import Stored
+from dpe_jax.summary import counted, failures
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -31,6 +32,9 @@ MORE_IS_BETTER = ("test_accuracy", "test_auc", "test_average_precision")
 
 MOST_RUNS, LEAST_RUNS = 4096, 8
 """Runs that are compared at most, the first ones; and how many an interval needs."""
+
+MIXED_POINT = ("GeometricDP", "RandomizedStateSharing")
+"""Methods that take their gradients at the mixed point z_i; all others do at x_i."""
 
 RESAMPLES = 10_000
 """Resamples at the last iteration."""
@@ -75,8 +79,10 @@ class Comparison:
     runs: int
     """Runs that are looked at, the first ones."""
     recorded: int
-    failed: dict[str, int]
-    """How many of the runs that are looked at failed, by method."""
+    status: dict[str, dict[str, int]]
+    """How many of the runs that are looked at ended with each status, by method."""
+    mixed_point: tuple[str, ...]
+    """The methods whose gradients are taken at the mixed point."""
     rows: tuple[Row, ...]
     comparisons: int
     """Differences that have an interval: what the correction is over."""
@@ -87,21 +93,51 @@ class Comparison:
         """The row of a metric and method."""
         return next(r for r in self.rows if (r.metric, r.method) == (metric, method))
 
+    @property
+    def failed(self) -> dict[str, int]:
+        """How many of the runs that are looked at failed, by method."""
+        return {method: sum(failures(counts).values()) for method, counts in self.status.items()}
+
+    @property
+    def least_p(self) -> float:
+        """The smallest p that the bootstrap can give."""
+        return 1 / (self.resamples + 1)
+
+    @property
+    def resolved(self) -> bool:
+        """Whether any difference can survive the correction over so many comparisons."""
+        return self.least_p * self.comparisons < 1 - LEVEL
+
     def notes(self) -> list[str]:
         """What a reader must know beside the numbers, a line each."""
         told = []
         if self.recorded > self.runs:
             told.append(f"the first {self.runs} of {self.recorded} runs are compared")
         for method, failed in self.failed.items():
+            why = counted(failures(self.status[method]))
             if failed == self.runs:
-                told.append(f"{method}: no sound run, all {failed} failed: not compared")
+                told.append(f"{method}: no sound run, all {failed} failed: not compared ({why})")
             elif failed:
                 told.append(
-                    f"{method}: {failed} of {self.runs} runs failed; left out of its mean and of "
-                    "its pairs, which therefore speak of sound runs only"
+                    f"{method}: {failed} of {self.runs} runs failed ({why}); left out of its mean "
+                    "and of its pairs, which therefore speak of sound runs only"
                 )
+        if self.mixed_point:
+            others = "the others'" if len(self.mixed_point) < len(self.methods) else "most methods'"
+            told.append(
+                f"{', '.join(self.mixed_point)}: gradients are taken at the mixed point "
+                f"z_i = Σ_j A_ij y_j of the messages y_j, {others} at x_i"
+            )
         if len(self.methods) == 1:
             told.append("one method: there is nothing to compare it with")
+        if not self.resolved:
+            most = int((1 - LEVEL) / self.least_p)
+            told.append(
+                f"no difference can be called real: with {self.resamples} resamples p is at least "
+                f"{self.least_p:.1e}, and the correction over {self.comparisons} comparisons asks "
+                f"for less than {(1 - LEVEL) / self.comparisons:.1e}; compare fewer methods or "
+                f"metrics at once, up to {most} comparisons"
+            )
         return told
 
     def verdicts(self) -> list[str]:
@@ -111,8 +147,9 @@ class Comparison:
         return [
             f"{len(made)} comparison{'s' * (len(made) != 1)}: {count['yes']} real, "
             f"{count['only alone']} only alone, {len(made) - sum(count.values())} not told apart",
-            "real: the paired difference is told apart from none, and survives a Bonferroni "
-            f"correction over all {len(made)} comparisons; only alone: it does not survive that",
+            "real: the interval of the paired difference leaves out zero, and p survives a "
+            f"Bonferroni correction over all {len(made)} comparisons; only alone: p does not, so "
+            "among that many it may be chance",
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -134,7 +171,14 @@ class Comparison:
             rows[row.metric]["methods"][row.method] = entry
         record = dataclasses.asdict(self)
         del record["rows"]
-        return record | {"level": LEVEL, "notes": self.notes(), "by_metric": rows}
+        return record | {
+            "failed": self.failed,
+            "level": LEVEL,
+            "least_p": self.least_p,
+            "resolved": self.resolved,
+            "notes": self.notes(),
+            "by_metric": rows,
+        }
 
 
 def chosen_baseline(config: Config, baseline: str | None) -> str:
@@ -150,17 +194,24 @@ def chosen_baseline(config: Config, baseline: str | None) -> str:
     return baseline
 
 
-def chosen_metrics(recorded: Sequence[str], metrics: Sequence[str] | None) -> tuple[str, ...]:
+def chosen_metrics(
+    recorded: Sequence[str], metrics: Sequence[str] | None, supported: Sequence[str] = METRICS
+) -> tuple[str, ...]:
     """The metrics to compare, in the order of reports; by default all with one value a run.
 
-    Raises `InputError` for one that was not recorded, or that has a value for each agent.
+    Raises `InputError` for one that is not `recorded`, or that has a value for each agent, and if
+    there is no other; `supported` are those that the problem has.
     """
-    known = [name for name in METRICS if name in recorded and name not in PER_AGENT]
+    possible = [name for name in METRICS if name in supported and name not in PER_AGENT]
+    known = [name for name in possible if name in recorded]
     if not known:
-        raise InputError("metrics", list(recorded), "a result with a metric of one value a run")
+        accepted = f"a metric of one value a run beside it: one of {', '.join(possible)}"
+        raise InputError("record.metrics", list(recorded), accepted)
     for name in metrics or ():
         if name not in known:
-            raise InputError("metrics", name, f"some of {', '.join(known)}")
+            reason = " (what record.metrics names is recorded)" if name in possible else ""
+            reason = " (it has a value for each agent)" if name in PER_AGENT else reason
+            raise InputError("metrics", name, f"some of {', '.join(known)}{reason}")
     return tuple(name for name in known if metrics is None or name in metrics)
 
 
@@ -178,9 +229,10 @@ def compare(
     are sound in both. Raises `InputError` for a baseline or metric that the result does not have.
     """
     baseline = chosen_baseline(stored.config, baseline)
-    metrics = chosen_metrics([str(name) for name in stored.curves.data_vars], metrics)
+    metrics = chosen_metrics([name for name in METRICS if name in stored.curves], metrics)
     methods, curves = tuple(stored.config.methods), looked_at(stored.curves)
-    sound = curves.status.sel(algorithm=list(methods)).values == OK
+    status = curves.status.sel(algorithm=list(methods)).values
+    sound = status == OK
     found: list[Row] = []
     columns: list[dict[str, Float[np.ndarray, " runs"]]] = []
     for metric in metrics:
@@ -206,7 +258,8 @@ def compare(
         iteration=int(curves.iteration.values[-1]),
         runs=sound.shape[1],
         recorded=stored.curves.sizes["run"],
-        failed={m: int(np.sum(~s)) for m, s in zip(methods, sound, strict=True)},
+        status={m: status_counts(s, STATUS_NAMES) for m, s in zip(methods, status, strict=True)},
+        mixed_point=tuple(m for m, t in stored.config.methods.items() if t.method in MIXED_POINT),
         rows=tuple(_corrected(row, comparisons) for row in judged),
         comparisons=comparisons,
         resamples=resamples,
@@ -260,18 +313,15 @@ def _row(
     if np.isinf(base[pair]).any():
         return told("baseline beyond float32")
     difference = values - base
-    row = dataclasses.replace(
-        row,
-        difference=_mean(difference),
-        ratio=_ratio(metric, float(values[pair].mean()), float(base[pair].mean())),
-    )
+    ratio, why = _ratio(metric, float(values[pair].mean()), float(base[pair].mean()))
+    row = dataclasses.replace(row, difference=_mean(difference), ratio=ratio)
     if pairs < LEAST_RUNS:
         return told(_few(pairs))
     columns["difference"] = difference
     columns["square"] = (difference - difference[pair].mean()) ** 2
     columns["pair_own"] = np.where(pair, values, np.nan)
     columns["pair_base"] = np.where(pair, base, np.nan)
-    return told("")
+    return told(why)
 
 
 def _count(runs: int) -> str:
@@ -288,10 +338,14 @@ def _mean(values: Float[np.ndarray, " runs"]) -> float:
     return float(kept.mean()) if kept.size else float("nan")
 
 
-def _ratio(metric: str, own: float, base: float) -> float | None:
-    """The ratio of two means that are no mere rounding; None if the lower one is not positive."""
-    least = ROUNDING if metric == "consensus_error" else 0.0
-    return own / base if base > least and own >= least else None
+def _ratio(metric: str, own: float, base: float) -> tuple[float | None, str]:
+    """The ratio of two means that are no mere rounding, or why there is none."""
+    if metric == "consensus_error" and min(own, base) <= ROUNDING:
+        whose = "" if own <= ROUNDING else "the baseline is "
+        return None, f"no ratio, {whose}zero up to rounding"
+    if not (base > 0 and own >= 0):
+        return None, "no ratio, a mean is not positive"
+    return own / base, ""
 
 
 def _judged(

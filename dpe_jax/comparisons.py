@@ -23,7 +23,7 @@ from dpe_jax.compare import (
 from dpe_jax.config import Config
 from dpe_jax.errors import InputError
 from dpe_jax.folder import COMPARISON, MANIFEST, write_json
-from dpe_jax.observe import LABELS
+from dpe_jax.observe import LABELS, supported
 from dpe_jax.options import changes, warn
 from dpe_jax.progress import Bars
 from dpe_jax.results import Stored, holds, load
@@ -36,7 +36,8 @@ def run_compare(
     options: argparse.Namespace, log: Console, screen: Console | None
 ) -> tuple[int, dict[str, Any]]:
     """`dpe compare PRESET|CONFIG|DIR`."""
-    metrics = None if options.metrics is None else tuple(options.metrics.split(","))
+    names = None if options.metrics is None else options.metrics.split(",")
+    metrics = None if names is None else tuple(name.strip() for name in names)
     try:
         stored = _stored(options, metrics, log)
         comparison = compare(stored, options.baseline, metrics)
@@ -61,8 +62,9 @@ def run_compare(
 def _stored(options: argparse.Namespace, metrics: tuple[str, ...] | None, log: Console) -> Stored:
     """The result of a folder, or of a configuration, which is only run where it has not been."""
     path = Path(options.study)
-    if (path / MANIFEST).is_file():
-        for name, value in {**changes(options), "out": options.out}.items():
+    if _has_manifest(path):
+        beside = {"out": options.out, "overwrite": options.overwrite or None}
+        for name, value in {**changes(options), **beside}.items():
             if value is not None:
                 accepted = "no such option beside a folder with a result"
                 raise InputError(f"--{name}", value, accepted)
@@ -70,8 +72,8 @@ def _stored(options: argparse.Namespace, metrics: tuple[str, ...] | None, log: C
     config = experiment.override(_config(options.study), changes(options))
     # Before the simulation: a name that is wrong must not cost a whole run.
     chosen_baseline(config, options.baseline)
-    if metrics is not None:
-        chosen_metrics(config.build().metrics or (), metrics)
+    simulation = config.build()
+    chosen_metrics(simulation.observed, metrics, supported(simulation.problem))
     out = Path(options.out) if options.out else experiment.default_folder(config)
     found = _finished(out, config)
     if found is not None:
@@ -82,6 +84,14 @@ def _stored(options: argparse.Namespace, metrics: tuple[str, ...] | None, log: C
         outcome = experiment.run(config, out, overwrite=overwrite, progress=bars)
     warn(log, outcome)
     return outcome.stored
+
+
+def _has_manifest(path: Path) -> bool:
+    try:
+        return (path / MANIFEST).is_file()
+    except OSError:
+        # A name that is too long for a file is none.
+        return False
 
 
 def _config(study: str) -> Config:
@@ -117,7 +127,8 @@ def show(screen: Console, comparison: Comparison) -> None:
     runs = comparison.runs
     screen.print(
         f"{comparison.name}: {runs} paired run{'s' * (runs != 1)} at k = {comparison.iteration}, "
-        f"beside {comparison.baseline}\n[ ]: 95 % bootstrap intervals over runs",
+        f"beside {comparison.baseline}\ndifference: the mean over runs of method minus "
+        "baseline; ratio: of the two means\n[ ]: 95 % bootstrap intervals over runs\n",
         soft_wrap=True,
     )
     for metric in comparison.metrics:
@@ -133,25 +144,59 @@ def show(screen: Console, comparison: Comparison) -> None:
             row = comparison.row(metric, method)
             table.add_row(*_cells(row, method == comparison.baseline))
         screen.print(table, "", width=_WIDTH)
-    for line in (*_remarks(comparison), *comparison.notes(), *comparison.verdicts()):
-        screen.print(textwrap.fill(line, _WIDTH), soft_wrap=True)
+    for line in (*_remarks(comparison), *comparison.notes()):
+        screen.print(textwrap.fill(line, _WIDTH, subsequent_indent="  "), soft_wrap=True)
+    for line in _differences(comparison):
+        screen.print(line, soft_wrap=True)
+    for line in comparison.verdicts():
+        screen.print(textwrap.fill(line, _WIDTH, subsequent_indent="  "), soft_wrap=True)
 
 
 def _cells(row: Row, baseline: bool) -> tuple[str, str, str, str, str]:
-    mean = f"{_number(row.mean)}\n{_interval(row.interval)}"
+    mean = _cell(row.mean, row.interval)
     if baseline:
         return row.method, mean, "baseline", "", ""
-    verdict = {
-        None: "not\ncompared",
-        "not told apart": "not told\napart",
-    }.get(row.verdict, f"{row.verdict}:\n{'real' if row.real == 'yes' else row.real}")
+    verdict = _better(row)
+    if row.verdict in ("higher", "lower"):
+        verdict += f":\n{'real' if row.real == 'yes' else row.real}"
     return (
         row.method,
         mean,
-        f"{_number(row.difference, '+')}\n{_interval(row.difference_interval, '+')}",
-        f"{_number(row.ratio)}\n{_interval(row.ratio_interval)}",
+        _cell(row.difference, row.difference_interval, "+"),
+        _cell(row.ratio, row.ratio_interval),
         verdict,
     )
+
+
+def _better(row: Row) -> str:
+    """What a difference means for who wants the metric to be good."""
+    if row.verdict is None:
+        return "not\ncompared"
+    if row.verdict == "not told apart":
+        return "not told\napart"
+    good = "higher" if row.metric in MORE_IS_BETTER else "lower"
+    return "better" if row.verdict == good else "worse"
+
+
+def _differences(comparison: Comparison) -> list[str]:
+    """Which methods are better or worse than the baseline, in what, and how many times."""
+    lines = []
+    for real, what in (("yes", "real differences"), ("only alone", "only alone, perhaps chance")):
+        told = []
+        for method in comparison.methods:
+            for how in ("better", "worse"):
+                metrics = [
+                    row.metric + ("" if row.ratio is None else f" (×{_number(row.ratio)})")
+                    for row in comparison.rows
+                    if (row.method, row.real, _better(row)) == (method, real, how)
+                ]
+                told += [f"{method} is {how} in {', '.join(metrics)}"] if metrics else []
+        told = [
+            textwrap.fill(line, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+            for line in told
+        ]
+        lines += ["", f"Beside {comparison.baseline}, {what}:", *told] if told else []
+    return [*lines, ""] if lines else []
 
 
 def _remarks(comparison: Comparison) -> list[str]:
@@ -181,12 +226,21 @@ def _number(value: float | None, sign: str = "") -> str:
     return f"{value / 10.0**exponent:{sign}.{_decimals(value, exponent)}f}{_power(exponent)}"
 
 
-def _interval(found: Interval | None, sign: str = "") -> str:
+def _cell(value: float | None, found: Interval | None, sign: str = "") -> str:
+    """A number above its interval, which has the same power of ten unless it is far wider."""
+    power = None
+    if value and found is not None and any(found) and math.isfinite(value):
+        larger = max(map(abs, found))
+        power = _exponent(value) if abs(value) <= larger < 100 * abs(value) else None
+    return f"{_number(value, sign)}\n{_interval(found, sign, power)}"
+
+
+def _interval(found: Interval | None, sign: str = "", power: int | None = None) -> str:
     """[1.20, 1.26]e-4: both ends with the digits of the larger."""
     if found is None or not any(found):
         return "" if found is None else "[0, 0]"
     larger = max(found, key=abs)
-    exponent = _exponent(larger)
+    exponent = _exponent(larger) if power is None else power
     decimals = _decimals(larger, exponent)
     low, high = (f"{end / 10.0**exponent:{sign}.{decimals}f}" for end in found)
     return f"[{low}, {high}]{_power(exponent)}"

@@ -1,5 +1,6 @@
 """Configurations: what a TOML file may say, and the objects it stands for."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from pydantic import (
     PositiveInt,
     Tag,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -45,6 +47,9 @@ _GRAPH_KEYS: dict[str, tuple[str, ...]] = {
     "matrix": (),
 }
 
+_PLACED_KEYS = ("positions", "radius")
+"""Of graph "geometric" where the positions are given instead of drawn."""
+
 
 Weights = Annotated[
     Annotated[Literal["metropolis", "max-degree"], Tag("name")] | Annotated[Matrix, Tag("matrix")],
@@ -53,7 +58,10 @@ Weights = Annotated[
 
 
 class NetworkTable(Table):
-    """A graph with coupling weights; which keys a graph needs is in the message that misses one."""
+    """A graph with coupling weights; which keys a graph needs is in the message that misses one.
+
+    Graph "geometric" draws its agents' positions (`agents`, `seed`) or is given them (`positions`).
+    """
 
     graph: Literal[
         "ring",
@@ -74,6 +82,7 @@ class NetworkTable(Table):
     degree: PositiveInt | None = None
     radius: PositiveFloat | None = None
     seed: Seed | None = None
+    positions: Annotated[Matrix, Field(max_length=_MOST_AGENTS)] | None = None
     edges: list[Pair] | None = None
     weights: Weights = "metropolis"
     scale: PositiveFloat = 1.0
@@ -81,21 +90,39 @@ class NetworkTable(Table):
 
     @model_validator(mode="after")
     def _keys(self) -> "NetworkTable":
-        needed = _GRAPH_KEYS[self.graph]
-        for key in dict.fromkeys(key for keys in _GRAPH_KEYS.values() for key in keys):
+        needed, needs = self._needed()
+        keys = (key for keys in (*_GRAPH_KEYS.values(), _PLACED_KEYS) for key in keys)
+        for key in dict.fromkeys(keys):
             given = getattr(self, key) is not None
             if key in needed and not given:
-                accepted = f"a value; graph {self.graph!r} needs {', '.join(needed)}"
-                raise wrong(key, None, accepted)
+                raise wrong(key, None, f"a value; {needs}")
             if given and key not in needed and not (key == "agents" and self.graph == "edges"):
-                accepted = f"no such key; graph {self.graph!r} needs {', '.join(needed) or 'none'}"
-                raise wrong(key, getattr(self, key), accepted)
+                raise wrong(key, getattr(self, key), f"no such key; {needs}")
+        for agent, place in enumerate(self.positions or ()):
+            if len(place) != 2:
+                raise wrong(f"positions[{agent}]", place, "two coordinates [x, y]")
         if self.graph == "matrix" and isinstance(self.weights, str):
             raise wrong("weights", self.weights, "a matrix (an array of rows) for graph 'matrix'")
         if self.rows and self.columns and self.rows * self.columns > _MOST_AGENTS:
             accepted = f"at most {_MOST_AGENTS} agents, rows · columns"
             raise wrong("rows", self.rows, accepted)
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        # So that a configuration without the key keeps its hash.
+        written = handler(self)
+        return {k: v for k, v in written.items() if k != "positions" or v is not None}
+
+    def _needed(self) -> tuple[tuple[str, ...], str]:
+        """The keys that the graph needs, and a message that says so."""
+        kind, needed = f"graph {self.graph!r}", _GRAPH_KEYS[self.graph]
+        if self.positions is not None and self.graph == "geometric":
+            kind, needed = f"{kind} with positions", _PLACED_KEYS
+        needs = f"{kind} needs {', '.join(needed) or 'none'}"
+        if self.graph == "geometric" and needed != _PLACED_KEYS:
+            needs += f" (or else {', '.join(_PLACED_KEYS)})"
+        return needed, needs
 
     def build(self) -> Network:
         """The network."""
@@ -113,6 +140,9 @@ class NetworkTable(Table):
         extra: dict[str, Any] = {"weights": self.weights, "max_denominator": self.max_denominator}
         if self.graph == "edges":
             return Network.from_edges(self.edges or [], self.agents, **extra)
+        if self.positions is not None:
+            assert self.radius is not None  # by the validator
+            return Network.from_positions(self.positions, self.radius, **extra)
         constructor = getattr(Network, self.graph.replace("-", "_"))
         return constructor(*(getattr(self, key) for key in _GRAPH_KEYS[self.graph]), **extra)
 
@@ -178,8 +208,7 @@ class Config(Table):
     def _build(self) -> Simulation:
         with within("network", NetworkTable.model_fields):
             network = self.network.build()
-        with within("problem", type(self.problem).model_fields):
-            problem = self.problem.build(network)
+        problem = self._problem(network)
         for key in ("gap_fraction", "decay_from") if not problem.has_optimum else ():
             if (value := getattr(self.checks, key)) is not None:
                 raise InputError(
@@ -194,6 +223,17 @@ class Config(Table):
         except InputError as error:
             key = self._key(error, algorithms, problem, network)
             raise InputError(key, error.value, error.accepted) from error
+
+    def _problem(self, network: Network) -> Problem:
+        """The problem; what it takes from the network and refuses is a key of the network."""
+        try:
+            return self.problem.build(network)
+        except InputError as error:
+            table, where = type(self.problem), "problem"
+            if error.argument.split("[")[0] in ("agents", "positions"):
+                table, where = NetworkTable, "network"
+            with within(where, table.model_fields):
+                raise
 
     def _simulation(
         self, algorithms: dict[str, Algorithm], problem: Problem, network: Network

@@ -14,6 +14,7 @@ from dpe_jax.config import Config, parse
 from dpe_jax.engine import Trace
 from dpe_jax.errors import InputError
 from dpe_jax.folder import contents, replacing, write_json
+from dpe_jax.lattice import LEFT_RANGE, NON_FINITE, STATUS_NAMES
 from dpe_jax.problems import Optimum
 from dpe_jax.results import (
     CurveStore,
@@ -27,7 +28,7 @@ from dpe_jax.results import (
     write_trace,
 )
 from dpe_jax.simulation import Progress, Simulation
-from dpe_jax.summary import Check, checks, summarize
+from dpe_jax.summary import Check, checks, counted, failures, summarize
 
 
 def presets() -> dict[str, Config]:
@@ -97,7 +98,7 @@ def run(
         _simulate(simulation, optimum, scratch, progress)
         simulated = time.perf_counter()
         summary = summarize(simulation, optimum, open_curves(scratch), config.checks.decay_from)
-        notes += _failures(summary)
+        notes += _failures(simulation, summary)
         made = checks(config.checks, summary) if check else []
         summary["checks"] = [item._asdict() for item in made]
         summary["warnings"] = notes
@@ -153,16 +154,21 @@ def _simulate(simulation: Simulation, optimum: Optimum, folder: Path, progress: 
         write_trace(folder / "trace.zarr", method, whole, simulation)
 
 
-def _failures(summary: dict[str, Any]) -> list[str]:
-    """One line for each method of which runs failed."""
+def _failures(simulation: Simulation, summary: dict[str, Any]) -> list[str]:
+    """One line for each method of which runs failed: how many, when and why."""
     lines = []
     for name, method in summary["methods"].items():
-        failed = {state: n for state, n in method["status"].items() if state != "ok" and n}
+        failed = failures(method["status"])
         if failed:
-            counts = ", ".join(f"{count} {state}" for state, count in failed.items())
+            reach = simulation.algorithms[name].reach()
+            reasons = {
+                STATUS_NAMES[LEFT_RANGE]: f"the range is |x| ≤ {reach:.6g}",
+                STATUS_NAMES[NON_FINITE]: "non-finite: a stochastic gradient was NaN or infinite",
+            }
+            why = "; ".join(reasons[state] for state in failed)
             lines.append(
-                f"{name}: of {summary['runs']} runs {counts}, the first by iteration "
-                f"{method['first_failure']}; they are left out of means from then on"
+                f"{name}: of {summary['runs']} runs {counted(failed)}, the first by iteration "
+                f"{method['first_failure']}; {why}; they are left out of means from then on"
             )
         infinite = [metric for metric, final in method["final"].items() if np.isinf(final["mean"])]
         if infinite:

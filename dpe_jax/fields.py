@@ -144,6 +144,8 @@ def _accepted(error: ErrorDetails) -> str:
             return "an integer"
         case "float_type":
             return "a number"
+        case "bool_type":
+            return "true or false"
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
             return f"a number {message}"
         case "string_pattern_mismatch":

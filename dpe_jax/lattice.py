@@ -28,7 +28,8 @@ INCREMENT_LIMIT = 2**60
 """The largest private increment |U| of one step."""
 
 OK, LEFT_RANGE, NON_FINITE = 0, 1, 2
-"""Lane status: sound; |Y| or |U| passed its limit; a gradient or state is NaN or infinite."""
+"""Lane status: sound; |Y| or |U| passed its limit (|x|, for a method with a float64 state); a
+gradient or state is NaN or infinite."""
 
 STATUS_NAMES = ("ok", "left the range", "non-finite")
 

@@ -1,16 +1,23 @@
 """Networks of agents: graphs, integer coupling weights, their spectrum, and Lemma 1."""
 
 import math
-import operator
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol, final, runtime_checkable
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from dpe_jax.errors import InputError
+from dpe_jax.graphs import (
+    adjacency_of,
+    as_edge,
+    as_positions,
+    check_count,
+    count_components,
+    within_radius,
+)
 from dpe_jax.weights import (
     LARGEST_DENOMINATOR,
     Weights,
@@ -57,7 +64,7 @@ class Network(eqx.Module):
     rounding: float = eqx.field(static=True)
     name: str = eqx.field(static=True)
     positions: Float64[np.ndarray, "agents 2"] | None = None
-    """Where the agents are in the unit square, for a network that has a layout."""
+    """Where the agents are, for a network that has a layout."""
 
     def __check_init__(self) -> None:
         c = self.coupling
@@ -73,7 +80,7 @@ class Network(eqx.Module):
             raise InputError(
                 "coupling", (int(c.min()), int(c.max())), f"levels from 0 to D = {self.denominator}"
             )
-        components = _count_components(c != 0)
+        components = count_components(c != 0)
         if components != 1:
             raise InputError(
                 f"connected components of {self.name}", components, "1 (a connected graph)"
@@ -84,7 +91,7 @@ class Network(eqx.Module):
         cls, agents: int, weights: Weights = "metropolis", max_denominator: int = 2**16
     ) -> "Network":
         """Return the cycle 0 − 1 − … − (agents−1) − 0; two agents share one edge."""
-        _check_count("agents", agents)
+        check_count("agents", agents)
         edges = [(i, (i + 1) % agents) for i in range(agents)]
         return _build(f"ring({agents})", agents, edges, weights, max_denominator)
 
@@ -93,7 +100,7 @@ class Network(eqx.Module):
         cls, agents: int, weights: Weights = "metropolis", max_denominator: int = 2**16
     ) -> "Network":
         """Return the path 0 − 1 − … − (agents−1)."""
-        _check_count("agents", agents)
+        check_count("agents", agents)
         edges = [(i, i + 1) for i in range(agents - 1)]
         return _build(f"path({agents})", agents, edges, weights, max_denominator)
 
@@ -102,7 +109,7 @@ class Network(eqx.Module):
         cls, agents: int, weights: Weights = "metropolis", max_denominator: int = 2**16
     ) -> "Network":
         """Return the star with agent 0 at its center; `agents` counts the center."""
-        _check_count("agents", agents)
+        check_count("agents", agents)
         edges = [(0, i) for i in range(1, agents)]
         return _build(f"star({agents})", agents, edges, weights, max_denominator)
 
@@ -111,7 +118,7 @@ class Network(eqx.Module):
         cls, agents: int, weights: Weights = "metropolis", max_denominator: int = 2**16
     ) -> "Network":
         """Return the graph in which all agents are neighbors."""
-        _check_count("agents", agents)
+        check_count("agents", agents)
         edges = [(i, j) for i in range(agents) for j in range(i)]
         return _build(f"complete({agents})", agents, edges, weights, max_denominator)
 
@@ -120,8 +127,8 @@ class Network(eqx.Module):
         cls, rows: int, columns: int, weights: Weights = "metropolis", max_denominator: int = 2**16
     ) -> "Network":
         """Return the rectangular grid; the agent at (r, c) has the index r·columns + c."""
-        _check_count("rows", rows, 1)
-        _check_count("columns", columns, 1)
+        check_count("rows", rows, 1)
+        check_count("columns", columns, 1)
         agents = rows * columns
         across = [(i, i + 1) for i in range(agents) if (i + 1) % columns]
         down = [(i, i + columns) for i in range(agents - columns)]
@@ -140,7 +147,7 @@ class Network(eqx.Module):
         """Return a graph with each edge present independently; a disconnected draw is refused."""
         import networkx
 
-        _check_count("agents", agents)
+        check_count("agents", agents)
         if not 0 < probability <= 1:
             raise InputError("probability", probability, "a number above 0 and at most 1")
         graph = networkx.gnp_random_graph(agents, probability, seed=seed)
@@ -159,7 +166,7 @@ class Network(eqx.Module):
         """Return a random graph of equal degrees; a disconnected draw is refused."""
         import networkx
 
-        _check_count("agents", agents)
+        check_count("agents", agents)
         if not 1 <= degree < agents or agents * degree % 2:
             accepted = f"from 1 to {agents - 1}, with agents * degree even (agents = {agents})"
             raise InputError("degree", degree, accepted)
@@ -178,19 +185,30 @@ class Network(eqx.Module):
     ) -> "Network":
         """Return agents at random in the unit square, with a link between any two within `radius`.
 
-        A disconnected draw is refused. `positions` says where they are.
+        A draw that is not connected is refused. `positions` says where they are.
         """
-        import networkx
-
-        _check_count("agents", agents)
-        if not (math.isfinite(radius) and radius > 0):
-            raise InputError("radius", radius, "a finite number above 0")
+        check_count("agents", agents)
         positions = np.random.default_rng(seed).random((agents, 2))
-        places = dict(enumerate(positions.tolist()))
-        graph = networkx.random_geometric_graph(agents, radius, pos=places)
         name = f"geometric({agents}, {radius}, seed={seed})"
-        built = _build(name, agents, graph.edges, weights, max_denominator)
-        return cls(built.coupling, built.denominator, built.rounding, name, positions)
+        return _placed(name, positions, radius, weights, max_denominator)
+
+    @classmethod
+    def from_positions(
+        cls,
+        positions: np.ndarray | Sequence[Sequence[float | int]],
+        radius: float | int,
+        weights: Weights = "metropolis",
+        max_denominator: int = 2**16,
+    ) -> "Network":
+        """Return agents at given places, with a link between any two within `radius`.
+
+        Coordinates and `radius` are in one unit, whichever that is; the problem of
+        `SensorEstimation.of_sources` takes the unit square. A radius that leaves agents unconnected
+        is refused.
+        """
+        places = as_positions(positions)
+        name = f"from_positions({len(places)}, {radius})"
+        return _placed(name, places, radius, weights, max_denominator)
 
     @classmethod
     def from_edges(
@@ -204,7 +222,7 @@ class Network(eqx.Module):
 
         `agents` defaults to the largest index plus one.
         """
-        pairs = [_edge(edge) for edge in edges]
+        pairs = [as_edge(edge) for edge in edges]
         if agents is None:
             agents = max((max(pair) for pair in pairs), default=-1) + 1
         return _build(f"from_edges({agents})", agents, pairs, weights, max_denominator)
@@ -259,7 +277,8 @@ class Network(eqx.Module):
         common = math.gcd(*(int(c) for c in np.unique(self.coupling)))
         ratio = exact * Fraction(common, self.denominator)
         if ratio.denominator > LARGEST_DENOMINATOR:
-            accepted = f"a ratio that keeps the denominator ({ratio.denominator}) up to 2**31"
+            bits = ratio.denominator.bit_length()
+            accepted = f"a ratio that keeps the denominator (of {bits} bits) up to 2**31"
             raise InputError("factor", factor, accepted)
         return Network(
             self.coupling // common * ratio.numerator,
@@ -371,37 +390,17 @@ def _build(
     name: str, agents: int, edges: Iterable[tuple[int, int]], weights: Weights, max_denominator: int
 ) -> "Network":
     """Return the network of an edge list with the weights asked for."""
-    _check_count("agents", agents)
-    adjacency = np.zeros((agents, agents), dtype=bool)
-    for i, j in edges:
-        if i == j:
-            raise InputError("edge", (int(i), int(j)), "two different agents (no self-loops)")
-        if not (0 <= i < agents and 0 <= j < agents):
-            raise InputError("edge", (int(i), int(j)), f"agents from 0 to {agents - 1}")
-        adjacency[i, j] = adjacency[j, i] = True
-    levels, denominator, rounding = levels_on(adjacency, weights, max_denominator)
-    return Network(levels, denominator, rounding, name)
+    levels = levels_on(adjacency_of(agents, edges), weights, max_denominator)
+    return Network(*levels, name)
 
 
-def _count_components(adjacency: Bool[np.ndarray, "agents agents"]) -> int:
-    """Return the number of connected components."""
-    from scipy.sparse.csgraph import connected_components
-
-    return int(connected_components(adjacency, directed=False, return_labels=False))
-
-
-def _edge(edge: Sequence[int] | np.ndarray) -> tuple[int, int]:
-    """Return an edge as two Python integers."""
-    try:
-        i, j = (operator.index(end) for end in edge)
-    except (TypeError, ValueError) as error:
-        raise InputError("edge", edge, "a pair of integers") from error
-    if min(i, j) < 0:
-        raise InputError("edge", (i, j), "agents from 0 on")
-    return i, j
-
-
-def _check_count(argument: str, value: object, least: int = 2) -> None:
-    """Refuse anything but an integer of at least `least`."""
-    if not isinstance(value, int | np.integer) or value < least:
-        raise InputError(argument, value, f"an integer, at least {least}")
+def _placed(
+    name: str,
+    positions: Float64[np.ndarray, "agents 2"],
+    radius: float | int,
+    weights: Weights,
+    max_denominator: int,
+) -> "Network":
+    """Return the network of the links within a radius, with the weights asked for."""
+    levels = levels_on(within_radius(positions, radius), weights, max_denominator)
+    return Network(*levels, name, positions)

@@ -96,7 +96,8 @@ class SensorsTable(Table):
 
     def build(self, network: Network) -> Problem:
         """The problem."""
-        _check_size("rows", self.rows, network.agents * self.rows * self.dim)
+        key, value = max(("dim", self.dim), ("rows", self.rows), key=lambda pair: pair[1])
+        _check_size(key, value, network.agents * self.rows * self.dim)
         return SensorEstimation.random(
             network.agents,
             self.dim,
@@ -122,7 +123,9 @@ class SourcesTable(Table):
     def build(self, network: Network) -> Problem:
         """The problem."""
         if network.positions is None:
-            raise InputError("kind", self.kind, "a network with positions (graph = 'geometric')")
+            raise InputError(
+                "kind", self.kind, "a network with positions (network.graph = 'geometric')"
+            )
         _check_size("side", self.side, network.agents * self.side**2)
         return SensorEstimation.of_sources(
             network.positions,
@@ -242,4 +245,4 @@ def _arguments(table: Table) -> dict[str, Any]:
 
 def _check_size(key: str, value: int, numbers: int) -> None:
     if numbers > _MOST_VALUES:
-        raise InputError(key, value, f"matrices of at most {_MOST_VALUES} numbers, not {numbers}")
+        raise InputError(key, value, f"matrices of at most {_MOST_VALUES} numbers")

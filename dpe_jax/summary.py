@@ -79,6 +79,16 @@ def _method(
     return summary
 
 
+def failures(status: dict[str, int]) -> dict[str, int]:
+    """How many runs failed, by status."""
+    return {name: count for name, count in status.items() if name != STATUS_NAMES[OK] and count}
+
+
+def counted(failed: dict[str, int]) -> str:
+    """3 left the range, 1 non-finite."""
+    return ", ".join(f"{count} {name}" for name, count in failed.items())
+
+
 def _first_failure(curves: "xr.Dataset") -> int | None:
     failed = curves.failed_at.values
     return int(failed[failed >= 0].min()) if np.any(failed >= 0) else None
@@ -116,9 +126,9 @@ def checks(asked: ChecksTable, summary: dict[str, Any]) -> list[Check]:
     made = []
     for name, method in summary["methods"].items():
         failed = summary["runs"] - method["status"]["ok"]
-        made.append(
-            Check(f"{name}: every run sound", failed == 0, f"{failed} of {summary['runs']} failed")
-        )
+        reasons = counted(failures(method["status"]))
+        detail = f"{failed} of {summary['runs']} failed" + (reasons and f": {reasons}")
+        made.append(Check(f"{name}: every run sound", failed == 0, detail))
         if asked.gap_fraction is not None:
             made.append(_same_minimum(name, method, asked.gap_fraction))
         if asked.decay_from is not None and method["predicted_exponent"] is not None:

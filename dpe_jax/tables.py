@@ -2,10 +2,18 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_serializer,
+    model_validator,
+)
 
 from dpe_jax import factors, stepsizes
 from dpe_jax.algorithms import (
@@ -184,12 +192,7 @@ MultipliersTable = Annotated[
     Field(discriminator="family"),
     tagged(
         "family",
-        "uniform",
-        "lognormal",
-        "gamma",
-        "two-point",
-        "normal",
-        "none",
+        *("uniform", "lognormal", "gamma", "two-point", "normal", "none"),
         default="uniform",
     ),
 ]
@@ -321,7 +324,19 @@ class StateSharingTable(Table):
         return RandomizedStateSharing(_built("stepsize", self.stepsize), self.scale)
 
 
-class GeometricTable(Table):
+class _ClippingTable(Table):
+    """Of a method that may clip its gradients."""
+
+    clip: bool = False
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        # So that a configuration without the key keeps its hash.
+        written = handler(self)
+        return written if self.clip else {k: v for k, v in written.items() if k != "clip"}
+
+
+class GeometricTable(_ClippingTable):
     """`GeometricDP`."""
 
     method: Literal["GeometricDP"]
@@ -334,10 +349,12 @@ class GeometricTable(Table):
 
     def build(self) -> Algorithm:
         """The method."""
-        return GeometricDP(self.c, self.q, self.M, self.p, self.radius, self.gradient_bound)
+        return GeometricDP(
+            self.c, self.q, self.M, self.p, self.radius, self.gradient_bound, self.clip
+        )
 
 
-class TailoredTable(Table):
+class TailoredTable(_ClippingTable):
     """`TailoredDP`."""
 
     method: Literal["TailoredDP"]
@@ -353,6 +370,7 @@ class TailoredTable(Table):
             _built("gamma", self.gamma),
             _built("noise", self.noise),
             self.gradient_bound,
+            self.clip,
         )
 
 

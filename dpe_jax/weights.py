@@ -83,11 +83,9 @@ def rationalise(
         smallest = min(used, key=lambda index: meant[index])
         i, j = np.argwhere(adjacency & (where == smallest))[0]
         enough = math.floor(1 / (2 * meant[smallest])) + 1
-        raise InputError(
-            f"weight {float(wanted[smallest])} of edge ({i}, {j}) rounds to 0; max_denominator",
-            max_denominator,
-            f"at least {enough}",
-        )
+        weight = f"weight {float(wanted[smallest])} of edge ({i}, {j})"
+        accepted = f"a number with which the {weight} no longer rounds to 0, at least {enough}"
+        raise InputError("max_denominator", max_denominator, accepted)
     return np.where(adjacency, table[where], 0), denominator, rounding
 
 

@@ -60,6 +60,8 @@ def methods(runs: int, iterations: int, turns: int) -> dict[str, Any]:
         "state sharing": RandomizedStateSharing(STEPSIZE, 1.0),
         "geometric DP": GeometricDP(0.1, 0.99, 1.0, 0.995, 10.0, 1.0),
         "tailored DP": TailoredDP(STEPSIZE, GAMMA, PowerGrowth(0.1, 0.05), 1.0),
+        "geometric DP, clipped": GeometricDP(0.1, 0.99, 1.0, 0.995, 10.0, 1.0, clip=True),
+        "tailored DP, clipped": TailoredDP(STEPSIZE, GAMMA, PowerGrowth(0.1, 0.05), 1.0, clip=True),
     }
 
     def run(algorithm: Algorithm) -> Callable[[], object]:

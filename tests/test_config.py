@@ -49,7 +49,7 @@ BAD: list[tuple[str, Any, tuple[str, str, str]]] = [
     ("x0", [[0.0, 0.0], [1.0]], ("x0", "[1.0]", "rows of one length")),
     ("x0", [[0.0, "a"]] * 5, ("x0[0][1]", "'a'", "a number")),
     ("x0", [float("nan"), 0.0], ("x0[0]", "nan", "a finite number")),
-    ("x0", [1e9, 0.0], ("x0", "1.e+09", "magnitude at most")),
+    ("x0", [1e9, 0.0], ("x0", "1000000000.0", "magnitude at most")),
     ("unknown", 1, ("unknown", "1", "one of the keys name, description, runs")),
     ("record.points", 1, ("record.points", "1", "greater than or equal to 2")),
     ("record.spacing", "cubic", ("record.spacing", "'cubic'", "'linear' or 'log'")),
@@ -127,7 +127,7 @@ BAD: list[tuple[str, Any, tuple[str, str, str]]] = [
     (
         "problem",
         {"kind": "sensors", "dim": 9, "rows": 1, "seed": 0, "noise": 0.1, "omega": 0},
-        ("problem (M)", "e-1", "must be definite"),
+        ("problem.omega", "0.0", "do not identify θ"),
     ),
     ("problem", {"kind": "breast-cancer", "penalty": 0}, ("problem.penalty", "0.0", "positive")),
     (

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int8, Int64, PyTree
 
 from dpe_jax.conditions import Condition
 from dpe_jax.draws import Draws
+from dpe_jax.errors import InputError
 from dpe_jax.exchange import Exchange
 from dpe_jax.network import Network
 from dpe_jax.problems.base import Problem
@@ -104,6 +105,10 @@ class Algorithm(eqx.Module):
         """Refuse settings that cannot run."""
 
     @abc.abstractmethod
+    def reach(self) -> float:
+        """The largest |x_i| of a lane in range, in units of x; see `lattice.LEFT_RANGE`."""
+
+    @abc.abstractmethod
     def init(self, x0: Float[Array, "agents dim"], exchange: Exchange, draws: Draws) -> State:
         """The state at k = 0; `draws` are those of time 0 and say how many lanes there are.
 
@@ -143,3 +148,11 @@ class Algorithm(eqx.Module):
     @abc.abstractmethod
     def describe(self) -> dict[str, Any]:
         """The method and its hyper-parameters, for the manifest."""
+
+
+def check_start(x0: Float[np.ndarray, "agents dim"], reach: float, name: str) -> None:
+    """Refuse a start with an |x| beyond `reach`; `name` says what that is."""
+    largest = float(np.max(np.abs(x0)))
+    if not largest <= reach:
+        accepted = f"numbers of magnitude at most {name} = {reach:.6g}"
+        raise InputError("x0", largest, accepted)

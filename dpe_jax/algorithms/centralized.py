@@ -6,15 +6,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int8, Int64
+from jaxtyping import Array, Float, Int64
 
 from dpe_jax import lanes
 from dpe_jax.algorithms.base import Step, Wire
 from dpe_jax.algorithms.floating import (
+    FLOAT_LIMIT,
     FloatMethod,
     SharedState,
     StepsizeRow,
-    finite_status,
+    bounded,
+    check_float_start,
     stochastic_gradient,
 )
 from dpe_jax.conditions import Condition, sgd_conditions
@@ -46,7 +48,12 @@ class CentralizedSGD(FloatMethod):
         return sgd_conditions(self.stepsize)
 
     def check(self, network: Network, x0: Float[np.ndarray, "agents dim"]) -> None:
-        """Nothing to refuse."""
+        """Refuse a start out of range."""
+        check_float_start(x0)
+
+    def reach(self) -> float:
+        """As of every method with a float64 state."""
+        return FLOAT_LIMIT
 
     def init(self, x0: Float[Array, "agents dim"], exchange: Exchange, draws: Draws) -> SharedState:
         """The mean of the agents' starts."""
@@ -70,13 +77,10 @@ class CentralizedSGD(FloatMethod):
         total = jax.lax.fori_loop(1, g.shape[0], lambda i, total: total + g[i], g[0])
         mean = total / g.shape[0]
         increment = jnp.asarray(row.stepsize) * mean
-        following = SharedState(state.shared - increment, state.agents)
+        shared = bounded(state.shared, state.shared - increment, FLOAT_LIMIT)
+        following = SharedState(shared, state.agents)
         zero = jnp.zeros_like(x)
         return following, Step(x, x, zero, zero, zero, jnp.broadcast_to(increment, x.shape))
-
-    def status(self, state: SharedState) -> Int8[Array, " lanes"]:
-        """Ok or non-finite."""
-        return finite_status(state)
 
     def wire(self) -> Wire:
         """Nothing is sent: all data lie in one place."""

@@ -5,15 +5,17 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int8, Int64
+from jaxtyping import Array, Float, Int64
 
 from dpe_jax.algorithms.base import Step, Wire
 from dpe_jax.algorithms.floating import (
+    FLOAT_LIMIT,
     FloatMethod,
     OwnStates,
     StepsizeRow,
+    bounded,
     check_doubly_stochastic,
-    finite_status,
+    check_float_start,
     own_states,
     stochastic_gradient,
 )
@@ -46,8 +48,13 @@ class ConventionalDSGD(FloatMethod):
         return sgd_conditions(self.stepsize)
 
     def check(self, network: Network, x0: Float[np.ndarray, "agents dim"]) -> None:
-        """Refuse weights for which A is not doubly stochastic."""
+        """Refuse weights for which A is not doubly stochastic, and a start out of range."""
         check_doubly_stochastic(network)
+        check_float_start(x0)
+
+    def reach(self) -> float:
+        """As of every method with a float64 state."""
+        return FLOAT_LIMIT
 
     def init(self, x0: Float[Array, "agents dim"], exchange: Exchange, draws: Draws) -> OwnStates:
         """Every run starts at x_0."""
@@ -65,12 +72,8 @@ class ConventionalDSGD(FloatMethod):
         x = state.x
         increment = jnp.asarray(row.stepsize) * stochastic_gradient(problem, x, draws)
         mixing = exchange.values(x)
-        following = x + mixing - increment
+        following = bounded(x, x + mixing - increment, FLOAT_LIMIT)
         return OwnStates(following), Step(x, x, jnp.zeros_like(x), mixing, mixing, increment)
-
-    def status(self, state: OwnStates) -> Int8[Array, " lanes"]:
-        """Ok or non-finite."""
-        return finite_status(state)
 
     def wire(self) -> Wire:
         """The state itself."""

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int8, Int64
 
 from dpe_jax import lattice
-from dpe_jax.algorithms.base import Algorithm, Step, Wire
+from dpe_jax.algorithms.base import Algorithm, Step, Wire, check_start
 from dpe_jax.conditions import Condition, convergence_conditions, error_exponent
 from dpe_jax.draws import Draws
 from dpe_jax.errors import InputError
@@ -135,9 +135,11 @@ class EncryptedDSGD(Algorithm):
         if network.agents**2 * x0.shape[-1] > 2**32 and self.factors.high > 1:
             accepted = "PublicFactors: there are more than 2³² pairs of agents times coordinates"
             raise InputError("factors", self.factors.describe(), accepted)
-        reach = lattice.STATE_LIMIT * self.delta / 2.0**lattice.FRACTION_BITS
-        if not np.all(np.abs(x0) <= reach):
-            raise InputError("x0", x0, f"finite numbers of magnitude at most {reach:.6g} = 2²⁸ δ")
+        check_start(x0, self.reach(), "2²⁸ δ")
+
+    def reach(self) -> float:
+        """2²⁸ δ: |Y| of at most 2⁶⁰."""
+        return lattice.STATE_LIMIT * self.delta / 2.0**lattice.FRACTION_BITS
 
     def init(
         self, x0: Float[Array, "agents dim"], exchange: Exchange, draws: Draws

@@ -3,18 +3,26 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int8
 
-from dpe_jax import philox
-from dpe_jax.algorithms.base import Algorithm
+from dpe_jax import lanes, philox
+from dpe_jax.algorithms.base import Algorithm, check_start
 from dpe_jax.draws import SHARES, Draws
 from dpe_jax.errors import InputError
 from dpe_jax.exchange import Exchange
-from dpe_jax.lattice import NON_FINITE, OK
+from dpe_jax.lattice import LEFT_RANGE, NON_FINITE, OK
 from dpe_jax.network import Network
 from dpe_jax.problems.base import Problem
+
+FLOAT_LIMIT = 2.0**30
+"""The largest |x_i| that a lane of a method with a float64 state may reach, in units of x.
+
+Beyond it the lane has left the range, as one on the lattice does beyond 2²⁸ δ: a run that diverges
+without ever overflowing is no sound run.
+"""
 
 
 class OwnStates(eqx.Module):
@@ -92,6 +100,13 @@ class FloatMethod(Algorithm):
         """Not on the lattice."""
         return None
 
+    def status(self, state: FloatState) -> Int8[Array, " lanes"]:
+        """Infinite elements have left the range, which outranks NaN; see `bounded`."""
+        x = state.x
+        finite = jnp.all(jnp.isfinite(x), axis=(0, 1))
+        left = jnp.any(jnp.isinf(x), axis=(0, 1))
+        return jnp.where(finite, OK, jnp.where(left, LEFT_RANGE, NON_FINITE)).astype(jnp.int8)
+
 
 def on_lanes(x0: Float[Array, "agents dim"], draws: Draws) -> Float[Array, "agents dim lanes"]:
     """x_0 for every run."""
@@ -115,14 +130,41 @@ def unit_laplace(draws: Draws, dtype: jnp.dtype) -> Float[Array, "agents dim lan
     return philox.laplace(draws.message_word(), dtype).astype(jnp.float64)
 
 
-LAPLACE_ASSUMPTIONS = (
-    "adjacent: the costs of one agent differ; x_0 and the other agents' do not",
-    "‖g_i(x)‖₂ ≤ gradient_bound for every stochastic gradient of either cost; nothing clips or "
-    "checks them",
-    "ideal Laplace noise; that of the simulation has 2³² values, within ±22.2 scales",
-    "all messages of iterations 0 … iterations − 1 are seen; x itself is not",
-)
-"""What the ε of messages with Laplace noise rests on."""
+def clipped(
+    g: Float[Array, "agents dim lanes"], bound: float | Float[Array, ""]
+) -> Float[Array, "agents dim lanes"]:
+    """g · min(1, C/‖g‖₂) for each agent and lane: of norm C at most, but for rounding.
+
+    A gradient within the bound keeps its bits. One whose norm is not finite becomes NaN, and fails.
+    """
+
+    def scaled(i: Array, g: Float[Array, "agents dim lanes"]) -> Float[Array, "agents dim lanes"]:
+        norm = jnp.sqrt(lanes.total(g[i] ** 2, 0))
+        scale = jnp.where(jnp.isfinite(norm), bound / jnp.maximum(norm, bound), jnp.nan)
+        return g.at[i].set(g[i] * scale)
+
+    # A loop has the gradient in memory, and scales it there. In one pass with the rest of the step
+    # each term of a norm is, to XLA, a copy of a coordinate's gradient with all its random words.
+    return jax.lax.fori_loop(0, g.shape[0], scaled, g)
+
+
+def laplace_assumptions(clip: bool) -> tuple[str, ...]:
+    """What the ε of messages with Laplace noise rests on."""
+    gradients = "‖g_i(x)‖₂ ≤ gradient_bound for every stochastic gradient of either cost; "
+    held = "each is clipped to that, so this holds by construction, but for rounding"
+    return (
+        "adjacent: the costs of one agent differ; x_0 and the other agents' do not",
+        gradients + (held if clip else "nothing clips or checks them"),
+        "ideal Laplace noise; that of the simulation has 2³² values, within ±22.2 scales",
+        "all messages of iterations 0 … iterations − 1 are seen; x itself is not",
+    )
+
+
+def check_clip(clip: Any) -> None:
+    """Refuse what is neither true nor false."""
+    if not isinstance(clip, bool):
+        raise InputError("clip", clip, "True or False")
+
 
 SHARE_UNIT = 2.0**-31
 """What `shares` are multiples of, beside their scale."""
@@ -139,10 +181,23 @@ def shares(exchange: Exchange, draws: Draws) -> Float[Array, "links dim lanes"]:
     return received.astype(jnp.float64) - given.astype(jnp.float64)
 
 
-def finite_status(state: FloatState) -> Int8[Array, " lanes"]:
-    """Ok or non-finite: a NaN or an infinity stays in the state, and is seen."""
-    finite = jnp.all(jnp.isfinite(state.x), axis=(0, 1))
-    return jnp.where(finite, OK, NON_FINITE).astype(jnp.int8)
+def bounded(
+    x: Float[Array, "*shape"], moved: Float[Array, "*shape"], reach: float | Float[Array, ""]
+) -> Float[Array, "*shape"]:
+    """The state that follows x: `moved`, infinity beyond `reach`, or NaN where it is not finite.
+
+    Both marks stay for good, however far a later step would lead back, so a status read at the next
+    record point is that of all steps before it. An infinite gradient leaves NaN, and so does mixing
+    with an infinity: one that is seen was put there because its own element left the range.
+    """
+    following = jnp.where(jnp.abs(moved) <= reach, moved, jnp.inf)
+    following = jnp.where(jnp.isfinite(moved), following, jnp.nan)
+    return jnp.where(jnp.isinf(x), x, following)
+
+
+def check_float_start(x0: Float[np.ndarray, "agents dim"]) -> None:
+    """Refuse a start out of range."""
+    check_start(x0, FLOAT_LIMIT, "2³⁰")
 
 
 def check_doubly_stochastic(network: Network) -> None:
@@ -151,6 +206,12 @@ def check_doubly_stochastic(network: Network) -> None:
     if row_sum > 1 + 1e-12:
         accepted = "row sums Σ_j w_ij of at most 1, so that A = I + W is doubly stochastic"
         raise InputError("network.weights", row_sum, accepted)
+
+
+def check_within_limit(name: str, value: float) -> None:
+    """Refuse a bound on |x_i| beyond that of every float64 state."""
+    if not value <= FLOAT_LIMIT:
+        raise InputError(name, value, f"at most {FLOAT_LIMIT:.6g} = 2³⁰")
 
 
 def positive_number(name: str, value: Any) -> None:

@@ -5,16 +5,18 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int8, Int64
+from jaxtyping import Array, Float, Int64
 
 from dpe_jax.algorithms.base import Step, Wire
 from dpe_jax.algorithms.floating import (
+    FLOAT_LIMIT,
     SHARE_UNIT,
     FloatMethod,
     MaskedStates,
     StepsizeRow,
+    bounded,
     check_doubly_stochastic,
-    finite_status,
+    check_float_start,
     on_lanes,
     positive_number,
     shares,
@@ -61,8 +63,13 @@ class FunctionSharing(FloatMethod):
         return sgd_conditions(self.stepsize)
 
     def check(self, network: Network, x0: Float[np.ndarray, "agents dim"]) -> None:
-        """Refuse weights for which A is not doubly stochastic."""
+        """Refuse weights for which A is not doubly stochastic, and a start out of range."""
         check_doubly_stochastic(network)
+        check_float_start(x0)
+
+    def reach(self) -> float:
+        """As of every method with a float64 state."""
+        return FLOAT_LIMIT
 
     def init(
         self, x0: Float[Array, "agents dim"], exchange: Exchange, draws: Draws
@@ -85,11 +92,8 @@ class FunctionSharing(FloatMethod):
         increment = jnp.asarray(row.stepsize) * masked
         mixing = exchange.values(x)
         step = Step(x, x, jnp.zeros_like(x), mixing, mixing, increment)
-        return MaskedStates(x + mixing - increment, state.mask), step
-
-    def status(self, state: MaskedStates) -> Int8[Array, " lanes"]:
-        """Ok or non-finite."""
-        return finite_status(state)
+        following = bounded(x, x + mixing - increment, FLOAT_LIMIT)
+        return MaskedStates(following, state.mask), step
 
     def wire(self) -> Wire:
         """The state itself."""

@@ -4,16 +4,18 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int8, Int64
+from jaxtyping import Array, Float, Int64
 
-from dpe_jax.algorithms.base import Budget, Step, Wire
+from dpe_jax.algorithms.base import Budget, Step, Wire, check_start
 from dpe_jax.algorithms.floating import (
-    LAPLACE_ASSUMPTIONS,
     FloatMethod,
     MaskedStates,
     NoisyRow,
+    check_clip,
     check_doubly_stochastic,
-    finite_status,
+    check_within_limit,
+    clipped,
+    laplace_assumptions,
     on_lanes,
     positive_number,
     stochastic_gradient,
@@ -32,15 +34,21 @@ class GeometricDP(FloatMethod):
 
         y_i = x_i + Lap(M p^k),  z_i = Σ_j A_ij y_j,  x_i⁺ = P[z_i − c q^k g_i(z_i)],  q < p < 1.
 
-    "Differentially private distributed optimization", ICDCN 2015; the update is
-    reconstructed. P projects on a compact set; which one is ours: the box |x_l| ≤ radius, on which
-    projection is elementwise. Private, but not exact: the stepsizes sum to c/(1 − q), so x stops
-    short of the optimum, and what the noise has done to the mean state stays.
+    "Differentially private distributed optimization", ICDCN 2015; the update is reconstructed. The
+    gradient is taken at the mixed point z_i of the noisy messages, not at x_i. P projects on a
+    compact set; which one is ours: the box |x_l| ≤ radius, on which projection is elementwise.
+    Private, but not exact: the stepsizes sum to c/(1 − q), so x stops short of the optimum, and
+    what the noise has done to the mean state stays.
 
     ε of differential privacy for one agent's cost (derived; the paper's form up to its norm and
     the index of the noise): given all messages so far, z^{k−1} does not depend on the cost, so x^k
     differs by at most 2 C c q^{k−1} in the 2-norm, √d times that in the 1-norm, and k ≥ 1 spends
     2 C √d c q^{k−1} / (M p^k); k = 0 spends nothing. Over all k that is 2 C √d c / (M (p − q)).
+
+    With `clip` every g_i is replaced by g_i · min(1, C/‖g_i‖₂), so that the bound that ε rests on
+    holds by construction; without it nothing enforces the bound. The paper does not clip (added
+    here). Where clipping binds, what the method settles at is biased: clipped gradients that sum to
+    zero need not belong to gradients that do.
 
     Neighbors and eavesdroppers see y in plaintext and know all parameters.
     """
@@ -58,14 +66,19 @@ class GeometricDP(FloatMethod):
     """Decay of the noise, q < p < 1."""
 
     radius: float
-    """Half width of the box that x is projected on."""
+    """Half width of the box that x is projected on; at most 2³⁰."""
 
     gradient_bound: float
-    """C ≥ ‖g_i(x)‖₂ for every stochastic gradient; for the budget only, and not enforced."""
+    """C ≥ ‖g_i(x)‖₂ for every stochastic gradient, which the budget rests on; see `clip`."""
+
+    clip: bool = False
+    """Whether every stochastic gradient is scaled to a norm of at most C before it is used."""
 
     def __check_init__(self) -> None:
         for name in ("c", "q", "M", "p", "radius", "gradient_bound"):
             positive_number(name, getattr(self, name))
+        check_within_limit("radius", self.radius)
+        check_clip(self.clip)
         if not self.p < 1:
             raise InputError("p", self.p, "a number below 1")
         if not self.q < self.p:
@@ -83,8 +96,11 @@ class GeometricDP(FloatMethod):
     def check(self, network: Network, x0: Float[np.ndarray, "agents dim"]) -> None:
         """Refuse weights for which A is not doubly stochastic, and a start outside of the box."""
         check_doubly_stochastic(network)
-        if not np.all(np.abs(x0) <= self.radius):
-            raise InputError("x0", x0, f"numbers of magnitude at most radius = {self.radius:g}")
+        check_start(x0, self.radius, "radius")
+
+    def reach(self) -> float:
+        """The box: a state is projected on it, and leaves no range."""
+        return self.radius
 
     def init(
         self, x0: Float[Array, "agents dim"], exchange: Exchange, draws: Draws
@@ -106,7 +122,10 @@ class GeometricDP(FloatMethod):
         message = x + jnp.asarray(row.noise) * state.mask
         sums = exchange.values(message)
         z = message + sums
-        increment = jnp.asarray(row.stepsize) * stochastic_gradient(problem, z, draws)
+        g = stochastic_gradient(problem, z, draws)
+        if self.clip:
+            g = clipped(g, self.gradient_bound)
+        increment = jnp.asarray(row.stepsize) * g
         moved = z - increment
         # An infinity must not be projected out of sight.
         following = jnp.where(
@@ -114,10 +133,6 @@ class GeometricDP(FloatMethod):
         )
         step = Step(x, message, jnp.zeros_like(x), sums, z - x, increment)
         return MaskedStates(following, unit_laplace(draws, problem.dtype)), step
-
-    def status(self, state: MaskedStates) -> Int8[Array, " lanes"]:
-        """Ok or non-finite."""
-        return finite_status(state)
 
     def wire(self) -> Wire:
         """The noisy state."""
@@ -132,7 +147,7 @@ class GeometricDP(FloatMethod):
             epsilon,
             float(epsilon.sum()),
             float(first * self.p / (self.p - self.q)),
-            LAPLACE_ASSUMPTIONS,
+            laplace_assumptions(self.clip),
         )
 
     def predicted_exponent(self) -> None:
@@ -147,4 +162,5 @@ class GeometricDP(FloatMethod):
             "noise": f"{self.M:g} · {self.p:g}^k",
             "radius": self.radius,
             "gradient_bound": self.gradient_bound,
+            **({"clip": True} if self.clip else {}),
         }

@@ -5,16 +5,18 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int8, Int64
+from jaxtyping import Array, Float, Int64
 
 from dpe_jax.algorithms.base import Step, Wire
 from dpe_jax.algorithms.floating import (
+    FLOAT_LIMIT,
     SHARE_UNIT,
     BalancedStates,
     FloatMethod,
     StepsizeRow,
+    bounded,
     check_doubly_stochastic,
-    finite_status,
+    check_float_start,
     on_lanes,
     positive_number,
     shares,
@@ -38,7 +40,8 @@ class RandomizedStateSharing(FloatMethod):
     to its neighbor j are afresh in each iteration, here with elements uniform on ±scale (the paper
     asks for bounded ones). An agent mixes its own perturbed state too, so the perturbations leave
     the mean state. Reconstructed from memory of the paper: the gradient is taken at the mixed
-    point z_i; the paper also projects on a bounded set, which is left out.
+    point z_i of the perturbed messages, not at x_i; the paper also projects on a bounded set, which
+    is left out.
 
     Neighbors and eavesdroppers see y in plaintext and know λ^k. The shares go over links that only
     their two ends read.
@@ -62,8 +65,13 @@ class RandomizedStateSharing(FloatMethod):
         return sgd_conditions(self.stepsize)
 
     def check(self, network: Network, x0: Float[np.ndarray, "agents dim"]) -> None:
-        """Refuse weights for which A is not doubly stochastic."""
+        """Refuse weights for which A is not doubly stochastic, and a start out of range."""
         check_doubly_stochastic(network)
+        check_float_start(x0)
+
+    def reach(self) -> float:
+        """As of every method with a float64 state."""
+        return FLOAT_LIMIT
 
     def init(
         self, x0: Float[Array, "agents dim"], exchange: Exchange, draws: Draws
@@ -87,11 +95,8 @@ class RandomizedStateSharing(FloatMethod):
         z = message + sums
         increment = stepsize * stochastic_gradient(problem, z, draws)
         step = Step(state.x, message, jnp.zeros_like(z), sums, z - state.x, increment)
-        return BalancedStates(z - increment, shares(exchange, draws)), step
-
-    def status(self, state: BalancedStates) -> Int8[Array, " lanes"]:
-        """Ok or non-finite."""
-        return finite_status(state)
+        following = bounded(state.x, z - increment, FLOAT_LIMIT)
+        return BalancedStates(following, shares(exchange, draws)), step
 
     def wire(self) -> Wire:
         """The perturbed state."""

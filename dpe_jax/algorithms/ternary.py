@@ -5,23 +5,23 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int8, Int64
+from jaxtyping import Array, Float, Int64
 
 from dpe_jax import philox
-from dpe_jax.algorithms.base import Step, Wire
+from dpe_jax.algorithms.base import Step, Wire, check_start
 from dpe_jax.algorithms.floating import (
     AttenuatedRow,
     FloatMethod,
     MaskedStates,
+    bounded,
+    check_within_limit,
     on_lanes,
     positive_number,
     stochastic_gradient,
 )
 from dpe_jax.conditions import Condition, error_exponent, quantized_conditions
 from dpe_jax.draws import Draws
-from dpe_jax.errors import InputError
 from dpe_jax.exchange import Exchange
-from dpe_jax.lattice import LEFT_RANGE, NON_FINITE, OK
 from dpe_jax.network import Network
 from dpe_jax.problems.base import Problem
 from dpe_jax.schedules import Schedule, as_schedule
@@ -37,8 +37,7 @@ class TernaryDSGD(FloatMethod):
     Transactions on Automatic Control 68(7). T is unbiased with variance |x_l| (r − |x_l|). The
     update is reconstructed; how T is drawn and what happens beyond r are ours: the
     probability is |x_l|/r rounded to a multiple of 2⁻³², so that |E T − x_l| ≤ r·2⁻³³, and an
-    element with |x_l| > r, which T cannot express, becomes infinite for good; its lane has the
-    status "left the range".
+    element with |x_l| > r, which T cannot express, has left the range.
 
     Neighbors and eavesdroppers see every T(x_i^k) in plaintext and know λ^k, γ^k and r.
     """
@@ -50,10 +49,11 @@ class TernaryDSGD(FloatMethod):
     """Attenuation γ^k, likewise."""
 
     range: float
-    """r, in units of x: at least |x_l| of every state on the way."""
+    """r, in units of x: at least |x_l| of every state on the way; at most 2³⁰."""
 
     def __check_init__(self) -> None:
         positive_number("range", self.range)
+        check_within_limit("range", self.range)
 
     def table(self, network: Network, iterations: Int64[np.ndarray, " n"]) -> AttenuatedRow:
         """λ^k and γ^k."""
@@ -65,9 +65,11 @@ class TernaryDSGD(FloatMethod):
 
     def check(self, network: Network, x0: Float[np.ndarray, "agents dim"]) -> None:
         """Refuse a start that T cannot express."""
-        if not np.all(np.abs(x0) <= self.range):
-            accepted = f"numbers of magnitude at most range = {self.range:g}"
-            raise InputError("x0", x0, accepted)
+        check_start(x0, self.range, "range")
+
+    def reach(self) -> float:
+        """r."""
+        return self.range
 
     def init(
         self, x0: Float[Array, "agents dim"], exchange: Exchange, draws: Draws
@@ -89,20 +91,10 @@ class TernaryDSGD(FloatMethod):
         increment = jnp.asarray(row.stepsize) * stochastic_gradient(problem, x, draws)
         sums = exchange.values(message)
         mixing = jnp.asarray(row.gamma) * sums
-        moved = x + mixing - increment
-        inside = jnp.where(jnp.abs(moved) <= self.range, moved, jnp.inf)
-        following = jnp.where(jnp.isfinite(moved), inside, jnp.nan)
-        following = jnp.where(jnp.isinf(x), x, following)
+        following = bounded(x, x + mixing - increment, self.range)
         error = exchange.values(message - x)
         step = Step(x, message, error, sums, mixing, increment)
         return MaskedStates(following, self._ternary(following, draws)), step
-
-    def status(self, state: MaskedStates) -> Int8[Array, " lanes"]:
-        """Infinite elements have left the range, which outranks NaN: gradients at them are NaN."""
-        finite = jnp.all(jnp.isfinite(state.x), axis=(0, 1))
-        left = jnp.any(jnp.isinf(state.x), axis=(0, 1))
-        failed = jnp.where(left, LEFT_RANGE, NON_FINITE)
-        return jnp.where(finite, OK, failed).astype(jnp.int8)
 
     def wire(self) -> Wire:
         """The three levels, in plaintext."""

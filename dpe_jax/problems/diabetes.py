@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from dpe_jax.problems.empirical import EmpiricalRisk
 from dpe_jax.problems.held_out import HeldOut
-from dpe_jax.problems.split import hold_out, split_over_agents
+from dpe_jax.problems.split import hold_out, split_over_agents, standardised
 
 _LEVELS = 5
 """Parts of the targets' range that take the place of classes in a Dirichlet split."""
@@ -51,8 +51,14 @@ def diabetes(
 
     pooled: Any = load_diabetes(scaled=False)
     features, target = np.asarray(pooled["data"], np.float64), np.asarray(pooled["target"])
-    training, test = hold_out(np.zeros(len(target), np.int64), test_fraction, seed=seed)
-    features = (features - features[training].mean(0)) / features[training].std(0)
+    training, test = hold_out(
+        np.zeros(len(target), np.int64),
+        test_fraction,
+        seed=seed,
+        agents=agents,
+        features=features.shape[1],
+    )
+    features = standardised(features, training, test_fraction)
     target = (target - target[training].mean()) / target[training].std()
     held_out = None
     if len(test):

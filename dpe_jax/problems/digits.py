@@ -86,7 +86,8 @@ def digits(
         raise InputError("penalty", penalty, "a positive number (else the minimum is not unique)")
     images, labels = _load()
     images = np.column_stack([images, np.ones(len(images))])
-    parts, test, details = _divide(labels, agents, split, concentration, seed, test_fraction)
+    division = _divide(labels, images.shape[1], agents, split, concentration, seed, test_fraction)
+    parts, test, details = division
     return EmpiricalRisk(
         softmax_loss,
         [(images[part], labels[part]) for part in parts],
@@ -120,7 +121,8 @@ def digits_network(
     if hidden < 1:
         raise InputError("hidden", hidden, "a positive number of units")
     images, labels = _load()
-    parts, test, details = _divide(labels, agents, split, concentration, seed, test_fraction)
+    division = _divide(labels, PIXELS, agents, split, concentration, seed, test_fraction)
+    parts, test, details = division
     dim = hidden * (PIXELS + 1 + CLASSES) + CLASSES
     return EmpiricalRisk(
         network_loss,
@@ -145,6 +147,7 @@ def _load() -> tuple[Float[np.ndarray, "images pixels"], Int64[np.ndarray, " ima
 
 def _divide(
     labels: Int64[np.ndarray, " images"],
+    features: int,
     agents: int,
     split: str,
     concentration: float,
@@ -152,7 +155,7 @@ def _divide(
     test_fraction: float,
 ) -> tuple[list[np.ndarray], np.ndarray, dict[str, np.ndarray]]:
     """Images of each agent, of the test, and what a manifest says of them."""
-    training, test = hold_out(labels, test_fraction, seed=seed)
+    training, test = hold_out(labels, test_fraction, seed=seed, agents=agents, features=features)
     own = labels[training]
     parts, details = split_over_agents(own, agents, split, concentration, seed=seed)
     details["classes"] = np.array([np.bincount(own[part], minlength=CLASSES) for part in parts])

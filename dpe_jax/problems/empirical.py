@@ -16,6 +16,12 @@ from dpe_jax.problems.base import Optimum, Problem
 from dpe_jax.problems.held_out import HeldOut
 from dpe_jax.problems.reference import minimize
 
+_MOST_DRAWN = 2**30
+"""Numbers in the minibatches of the smallest block: 4 GiB of them in float32."""
+
+_LEAST_LANES = 16
+"""The engine computes no fewer lanes at a time."""
+
 
 class EmpiricalRisk(Problem):
     """F(x) = (1/n) Σ_i f_i(x), f_i a mean of losses over agent i's m_i own samples.
@@ -85,7 +91,7 @@ class EmpiricalRisk(Problem):
         if weighting not in ("samples", "agents"):
             raise InputError("weighting", weighting, "'samples' or 'agents'")
         if not 0 <= penalty <= 1e30:
-            raise InputError("penalty", penalty, "a non-negative finite number")
+            raise InputError("penalty", penalty, "a number from 0 to 1e30")
         pooled, sizes = _pool(data)
         self.loss = loss
         self.data = cast(pooled, jnp.dtype(dtype))
@@ -104,6 +110,8 @@ class EmpiricalRisk(Problem):
             raise InputError("start", start, f"{dim} finite numbers")
         self.test = None if test is None else test.with_dtype(self.dtype)
         self.width = _check_loss(loss, self.data, dim, self.dtype)
+        if batch is not None:
+            _check_batch(batch, len(sizes), self.data, self.width)
 
     @property
     def agents(self) -> int:
@@ -316,3 +324,12 @@ def _check_loss(loss: Callable[..., Any], data: Any, dim: int, dtype: jnp.dtype)
     if shape != () or kind is None or not jnp.issubdtype(kind, jnp.floating):
         raise InputError("loss", result, "one real number a sample, a floating-point scalar")
     return values_a_sample(loss, jax.ShapeDtypeStruct((dim,), dtype), data)
+
+
+def _check_batch(batch: int, agents: int, data: Any, width: int) -> None:
+    """Refuse a minibatch that no block has memory for, however few its lanes."""
+    row = max(width, *(int(np.prod(leaf.shape[1:])) for leaf in jax.tree.leaves(data)))
+    most = max(1, _MOST_DRAWN // (_LEAST_LANES * agents * row))
+    if batch > most:
+        accepted = f"at most {most}: minibatches of {_MOST_DRAWN} numbers in {_LEAST_LANES} lanes"
+        raise InputError("batch", batch, accepted)

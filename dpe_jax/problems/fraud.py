@@ -59,7 +59,10 @@ def fraud(
     )
     features, labels = np.asarray(made[0]), 2.0 * np.asarray(made[1]) - 1.0
     if len(np.unique(labels)) < 2:
-        raise InputError("positive", positive, f"a share that leaves both classes of {samples}")
+        accepted = f"a share that leaves both classes of {samples} samples"
+        raise InputError("positive", positive, accepted)
+    if samples <= _FEATURES:
+        raise InputError("samples", samples, f"at least {_FEATURES + 1}, the dimension of x")
     return logistic_regression(
         "fraud",
         features,

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from dpe_jax.problems.empirical import EmpiricalRisk
 from dpe_jax.problems.held_out import HeldOut
-from dpe_jax.problems.split import hold_out, split_over_agents
+from dpe_jax.problems.split import hold_out, split_over_agents, standardised
 
 
 def margin(x: Float[Array, " dim"], features: Float[Array, " dim"]) -> Float[Array, ""]:
@@ -44,9 +44,9 @@ def logistic_regression(
     m others, which are split over the agents, and a constant 1 comes last with `intercept`.
     `classes` are the names of +1 and −1 in the manifest's counts.
     """
-    training, test = hold_out(labels, test_fraction, seed=seed)
-    own = features[training]
-    features = (features - own.mean(0)) / own.std(0)
+    dim = features.shape[1] + intercept
+    training, test = hold_out(labels, test_fraction, seed=seed, agents=agents, features=dim)
+    features = standardised(features, training, test_fraction)
     if intercept:
         features = np.column_stack([features, np.ones(len(features))])
     held_out = HeldOut(margin, features[test], labels[test], "binary") if len(test) else None
@@ -58,7 +58,7 @@ def logistic_regression(
         logistic_loss,
         [(features[part], labels[part]) for part in parts],
         batch,
-        dim=features.shape[1],
+        dim=dim,
         penalty=penalty,
         name=f"{name}, {split} split",
         details=details,

@@ -17,6 +17,9 @@ from dpe_jax.problems.held_out import HeldOut
 _LARGEST = 1e30
 """Entries beyond it could overflow in products on the way to the optimum."""
 
+_MOST_DRAWN = 1e29
+"""The scale of random entries, so that they stay below that."""
+
 
 class Quadratic(Problem):
     """f_i(x) = ½ (x − b_i)ᵀ A_i (x − b_i), with gradient noise σ a coordinate.
@@ -78,10 +81,11 @@ class Quadratic(Problem):
             raise InputError("agents", agents, "a positive integer")
         if dim < 1:
             raise InputError("dim", dim, "a positive integer")
-        if not 0 < curvature[0] <= curvature[1] < np.inf:
-            raise InputError("curvature", curvature, "two numbers with 0 < low <= high")
-        if not (np.isfinite(spread) and spread >= 0):
-            raise InputError("spread", spread, "a non-negative finite number")
+        if not 0 < curvature[0] <= curvature[1] <= _MOST_DRAWN:
+            accepted = f"two numbers with 0 < low <= high, up to {_MOST_DRAWN:g}"
+            raise InputError("curvature", curvature, accepted)
+        if not 0 <= spread <= _MOST_DRAWN:
+            raise InputError("spread", spread, f"a number from 0 to {_MOST_DRAWN:g}")
         rng = np.random.default_rng(seed)
         rotation, _ = np.linalg.qr(rng.normal(size=(agents, dim, dim)))
         eigenvalues = rng.uniform(*curvature, size=(agents, 1, dim))

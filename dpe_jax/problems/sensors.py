@@ -14,6 +14,15 @@ from dpe_jax.problems.arrays import cast, host_array
 from dpe_jax.problems.base import Optimum, Problem
 from dpe_jax.problems.held_out import HeldOut
 
+_LARGEST = 1e30
+"""Numbers beyond it could overflow in products on the way to the optimum."""
+
+_MOST_DISTURBANCE = 1e29
+"""So that random measurements stay below that."""
+
+_REACH = 1e-6, 1e6
+"""The least and the largest reach, whose squares are divided by."""
+
 
 class SensorEstimation(Problem):
     """f_i(θ) = E‖z_i − M_i θ‖² + ω_i ‖θ‖², z_i = z̄_i + s ε, ε standard normal.
@@ -31,25 +40,34 @@ class SensorEstimation(Problem):
     )
     omega: Float[np.ndarray, " agents"] | Float[Array, " agents"] = eqx.field(converter=host_array)
     noise: float = 0.0
+    details: dict[str, np.ndarray | Array] = eqx.field(kw_only=True, default_factory=dict)
+    """What the sensors were made from, for the manifest; arrays, so that they do not decide what is
+    compiled."""
     dtype: jnp.dtype = eqx.field(static=True, kw_only=True, default=jnp.dtype("float64"))
 
     def __check_init__(self) -> None:
         M, z, omega = np.asarray(self.M), np.asarray(self.z), np.asarray(self.omega)
         if self.dtype != np.float64:
             return  # a copy of what was checked
-        if M.ndim != 3 or 0 in M.shape or not np.all(np.isfinite(M)):
-            raise InputError("M", M, "finite matrices [agents, rows, dim]")
-        if z.shape != M.shape[:2] or not np.all(np.isfinite(z)):
-            raise InputError("z", z, f"finite mean measurements {list(M.shape[:2])}")
-        if omega.shape != M.shape[:1] or not (np.all(np.isfinite(omega)) and np.all(omega >= 0)):
-            raise InputError("omega", omega, f"{M.shape[0]} non-negative finite numbers")
-        if not 0 <= self.noise <= 1e30:
-            raise InputError("noise", self.noise, "a number from 0 to 1e30")
+        if M.ndim != 3 or 0 in M.shape or not np.all(np.abs(M) <= _LARGEST):
+            accepted = f"finite matrices [agents, rows, dim] of entries up to {_LARGEST:g}"
+            raise InputError("M", M, accepted)
+        if z.shape != M.shape[:2] or not np.all(np.abs(z) <= _LARGEST):
+            accepted = f"finite mean measurements {list(M.shape[:2])} up to {_LARGEST:g}"
+            raise InputError("z", z, accepted)
+        if omega.shape != M.shape[:1] or not np.all((omega >= 0) & (omega <= _LARGEST)):
+            accepted = f"{M.shape[0]} numbers from 0 to {_LARGEST:g}"
+            raise InputError("omega", omega, accepted)
+        if not 0 <= self.noise <= _LARGEST:
+            raise InputError("noise", self.noise, f"a number from 0 to {_LARGEST:g}")
         eigenvalues = np.linalg.eigvalsh(self._mean_curvature())
         if not eigenvalues[0] > 1e-12 * eigenvalues[-1]:
-            raise InputError(
-                "M", float(eigenvalues[0]), "sensors that identify θ: Σ(MᵀM + ωI) must be definite"
+            alike = np.all(omega == omega[0])
+            accepted = (
+                "a larger number: these sensors alone do not identify θ, Σ(MᵀM + ωI) must be "
+                "positive definite"
             )
+            raise InputError("omega", float(omega[0]) if alike else omega.tolist(), accepted)
 
     @classmethod
     def random(
@@ -71,12 +89,12 @@ class SensorEstimation(Problem):
         for name, value in (("agents", agents), ("dim", dim), ("rows", rows)):
             if value < 1:
                 raise InputError(name, value, "a positive integer")
-        if not (np.isfinite(disturbance) and disturbance >= 0):
-            raise InputError("disturbance", disturbance, "a non-negative finite number")
+        _check_uniform(omega, disturbance)
         rng = np.random.default_rng(seed)
         M = rng.normal(size=(agents, rows, dim)) / np.sqrt(rows)
         z = M @ rng.normal(size=dim) + disturbance * rng.normal(size=(agents, rows))
-        return cls(M, z, np.full(agents, omega, np.float64), noise)
+        made = {"seed": np.asarray(seed), "disturbance": np.asarray(disturbance, np.float64)}
+        return cls(M, z, np.full(agents, omega, np.float64), noise, details=made)
 
     @classmethod
     def of_sources(
@@ -97,13 +115,19 @@ class SensorEstimation(Problem):
         disturbance · N(0, 1): strong where a source is within `reach`, in units of the square's
         side, and next to nothing of those far off, so that no sensor can find θ alone. All have
         the same ω_i = `omega`.
+
+        Raises InputError for a position outside of the square, for numbers out of range, and for an
+        `omega` of 0 where the sensors alone do not identify θ, as fewer than side² never do.
         """
         if side < 1:
             raise InputError("side", side, "a positive integer")
-        if not (np.isfinite(reach) and reach > 0):
-            raise InputError("reach", reach, "a positive finite number")
-        if not (np.isfinite(disturbance) and disturbance >= 0):
-            raise InputError("disturbance", disturbance, "a non-negative finite number")
+        if not _REACH[0] <= reach <= _REACH[1]:
+            raise InputError("reach", reach, f"a number from {_REACH[0]:g} to {_REACH[1]:g}")
+        _check_uniform(omega, disturbance)
+        for agent, place in enumerate(positions):
+            if not np.all((place >= 0) & (place <= 1)):
+                accepted = "coordinates from 0 to 1, the square that the sources are in"
+                raise InputError(f"positions[{agent}]", place.tolist(), accepted)
         agents = len(positions)
         rng = np.random.default_rng(seed)
         middle = (np.arange(side) + 0.5) / side
@@ -111,7 +135,15 @@ class SensorEstimation(Problem):
         squares = np.sum((positions[:, None] - sources) ** 2, axis=-1)
         M = np.exp(-squares / (2 * reach**2))[:, None]
         z = M @ rng.normal(size=side**2) + disturbance * rng.normal(size=(agents, 1))
-        return cls(M, z, np.full(agents, omega, np.float64), noise)
+        made = {
+            "seed": np.asarray(seed),
+            "disturbance": np.asarray(disturbance, np.float64),
+            "side": np.asarray(side),
+            "reach": np.asarray(reach, np.float64),
+            "positions": np.asarray(positions, np.float64),
+            "sources": sources,
+        }
+        return cls(M, z, np.full(agents, omega, np.float64), noise, details=made)
 
     @property
     def agents(self) -> int:
@@ -191,7 +223,7 @@ class SensorEstimation(Problem):
         return Optimum(x, value, float(np.linalg.norm(gradient)), "closed form")
 
     def describe(self) -> dict[str, Any]:
-        """Sizes, noise and regularisation."""
+        """Sizes, noise, regularisation, and what the sensors were made from."""
         return {
             "problem": "SensorEstimation",
             "agents": self.agents,
@@ -199,14 +231,26 @@ class SensorEstimation(Problem):
             "rows": self.rows,
             "noise": float(self.noise),
             "omega": np.asarray(self.omega).tolist(),
+            **{key: np.asarray(value).tolist() for key, value in self.details.items()},
         }
 
     def with_dtype(self, dtype: jnp.dtype) -> "SensorEstimation":
         """The same costs in another precision."""
         M, z, omega = cast((self.M, self.z, self.omega), dtype)
-        return type(self)(M, z, omega, self.noise, dtype=jnp.dtype(dtype))
+        details: dict[str, np.ndarray | Array] = {
+            key: np.asarray(value) for key, value in self.details.items()
+        }
+        return type(self)(M, z, omega, self.noise, details=details, dtype=jnp.dtype(dtype))
 
     def _mean_curvature(self) -> Float[np.ndarray, "dim dim"]:
         """H̄ = (1/n) Σ_i (M_iᵀM_i + ω_i I), on the host."""
         M, omega = np.asarray(self.M, np.float64), np.asarray(self.omega, np.float64)
         return np.einsum("ird,ire->de", M, M) / self.agents + omega.mean() * np.eye(self.dim)
+
+
+def _check_uniform(omega: float, disturbance: float) -> None:
+    """Refuse what all sensors have in common, as the one number that it was given as."""
+    if not 0 <= omega <= _LARGEST:
+        raise InputError("omega", omega, f"a number from 0 to {_LARGEST:g}")
+    if not 0 <= disturbance <= _MOST_DISTURBANCE:
+        raise InputError("disturbance", disturbance, f"a number from 0 to {_MOST_DISTURBANCE:g}")

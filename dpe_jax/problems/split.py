@@ -1,7 +1,7 @@
 """Partitions of a pooled data set over agents."""
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 
 from dpe_jax.errors import InputError
 
@@ -13,27 +13,66 @@ _REDRAWS = 1000
 
 
 def hold_out(
-    labels: np.ndarray, fraction: float, *, seed: int
+    labels: np.ndarray, fraction: float, *, seed: int, agents: int = 1, features: int = 1
 ) -> tuple[Int64[np.ndarray, " training"], Int64[np.ndarray, " test"]]:
     """Sample indices for training and for the test, each class in its share (stratified).
 
     Of m samples of a class round(fraction · m) are drawn for the test. Fixed by `seed`, and
     independent of the splits below with the same seed. Raises InputError for a fraction outside
-    [0, 1), and where a class would be missing on either side of a test that is not empty.
+    [0, 1); where a class would be missing on either side of a test that is not empty; and where
+    it would leave fewer training samples than there are `agents` or `features`.
     """
     labels = np.asarray(labels)
-    if not 0 <= fraction < 1:
-        raise InputError("test_fraction", fraction, "a number from 0 to below 1")
+    _check_agents(len(labels), agents)
+    sizes = np.unique(labels, return_counts=True)[1].tolist()
+    least = max(agents, features)
+    if not _leaves_enough(sizes, fraction, least):
+        needed = f"{least} for training, {agents} agents and {features} features"
+        raise InputError("test_fraction", fraction, _shares(sizes, least, needed))
     held = np.zeros(len(labels), np.bool_)
     rng = np.random.default_rng([seed, _HOLD_OUT])
     for label in np.unique(labels) if fraction else ():
         members = np.flatnonzero(labels == label)
-        count = round(fraction * len(members))
-        if not 0 < count < len(members):
-            accepted = f"a share of each class, of {len(members)} samples of {label} not {count}"
-            raise InputError("test_fraction", fraction, accepted)
-        held[rng.permutation(members)[:count]] = True
+        held[rng.permutation(members)[: round(fraction * len(members))]] = True
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def _leaves_enough(sizes: list[int], fraction: float, least: int) -> bool:
+    """Whether a share of classes of these sizes leaves some of each on both sides."""
+    if not 0 < fraction < 1:
+        return fraction == 0
+    counts = [round(fraction * size) for size in sizes]
+    some = all(0 < count < size for count, size in zip(counts, sizes, strict=True))
+    return some and sum(sizes) - sum(counts) >= least
+
+
+def _shares(sizes: list[int], least: int, needed: str) -> str:
+    """Which shares do, to the nearest thousandth."""
+    good = [i / 1000 for i in range(1, 1000) if _leaves_enough(sizes, i / 1000, least)]
+    if not good:
+        return f"0 (no test): {sum(sizes)} samples are too few for one (at least {needed})"
+    share = "a share of each class" if len(sizes) > 1 else "a share"
+    return (
+        f"0 (no test) or {share} from {good[0]:g} to {good[-1]:g} of the {sum(sizes)} samples "
+        f"(at least {needed})"
+    )
+
+
+def standardised(
+    features: Float[np.ndarray, "samples features"],
+    training: Int64[np.ndarray, " training"],
+    fraction: float,
+) -> Float[np.ndarray, "samples features"]:
+    """Features of mean 0 and variance 1 over the training samples, a share 1 − `fraction`.
+
+    Raises InputError if one of them is the same in all training samples.
+    """
+    own = features[training]
+    spread = own.std(0)
+    if not np.all(spread > 0):
+        accepted = f"a smaller share: a feature does not vary in {len(own)} training samples"
+        raise InputError("test_fraction", fraction, accepted)
+    return (features - own.mean(0)) / spread
 
 
 def split_over_agents(
