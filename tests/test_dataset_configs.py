@@ -94,7 +94,7 @@ BAD: list[tuple[dict[str, Any], tuple[str, str, str]]] = [
     ),
     (
         {"problem": SOURCES, "network": {**GEOMETRIC, "radius": 0.1}},
-        ("network (connected components", "", "connected graph"),
+        ("network.radius", "0.1", "connected graph"),
     ),
     (
         {"network": {"graph": "geometric", "agents": 5, "seed": 0}},

@@ -136,7 +136,7 @@ def test_fraud_is_rare_and_decided_by_its_seed() -> None:
         ("digits", {"test_fraction": 1.0}, "^test_fraction"),
         ("digits", {"test_fraction": 0.001}, "^test_fraction .*a share of each class"),
         ("digits", {"split": "even"}, "^split"),
-        ("digits", {"agents": 1500}, "^agents"),
+        ("digits", {"agents": 1800}, "^agents"),
         ("digits-network", {"hidden": 0}, "^hidden"),
         ("diabetes", {"test_fraction": -0.1}, "^test_fraction"),
         ("diabetes", {"concentration": 0.0, "split": "dirichlet"}, "^concentration"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from common import FULL, finals, run
 from faulty import failing
-from methods import GAMMA, LATTICE, METHODS, NAMES, STEPSIZE, every_method
+from methods import GAMMA, METHODS, NAMES, STEPSIZE, every_method
 
 from dpe_jax.algorithms import (
     GeometricDP,
@@ -24,8 +24,8 @@ def test_a_lane_that_fails_fails_alone(name: str) -> None:
 
     calm = finals(call(99, 0.0))
     others = np.arange(7) != 3
-    bounded = name == "ternary" or name in LATTICE
-    for value, expected in [(np.nan, 2), (np.inf, 2), (-np.inf, 2), (1e18, 1 if bounded else 0)]:
+    projected = name == "geometric"
+    for value, expected in [(np.nan, 2), (np.inf, 2), (-np.inf, 2), (1e18, 0 if projected else 1)]:
         result = call(3, value)
         status = np.where(others, 0, expected)
         assert result.curves.status.values[0].tolist() == status.tolist(), value
@@ -40,8 +40,7 @@ STEEP = Quadratic(FULL.A * 1e9, FULL.b, 0.31)
 @pytest.mark.parametrize("name", [param for param in NAMES if param.values != ("geometric",)])
 def test_a_stepsize_that_diverges_gives_every_lane_a_status(name: str) -> None:
     result = run(METHODS[name], STEEP, iterations=100)
-    expected = 1 if name == "ternary" or name in LATTICE else 2
-    assert result.curves.status.values[0].tolist() == [expected] * 7
+    assert result.curves.status.values[0].tolist() == [1] * 7
     assert np.all(result.curves.failed_at.values[0] == 100)
     assert np.all(np.isnan(finals(result)))
 

@@ -38,8 +38,8 @@ def test_a_failed_lane_is_noted_and_harms_no_other(method, value, status) -> Non
     name, algorithm, settings, undisturbed = method
     result = run(algorithm, failing(3, 23, value), **settings)
     others = np.arange(40) != 3
-    if name == "conventional" and status == 1:
-        # A float state has no range to leave: large, but sound.
+    if name == "conventional" and value == 3e7:
+        # Within the range of a float state: large, but sound.
         assert np.all(result.curves.status.values == 0)
         assert np.all(np.isfinite(finals(result)))
         assert np.abs(finals(result)[..., 3]).max() > 1e5
