@@ -163,6 +163,8 @@ class ChecksTable(Table):
     """Every method's mean F(x̄) − F* must fall to this fraction of its start."""
     decay_from: PositiveInt | None = None
     """Fit max_i ‖x_i − x*‖ from this iteration on; k^−(b−a) must lie in the interval."""
+    methods: Annotated[list[str], Field(min_length=1)] | None = None
+    """Of which methods both are asked; by default all."""
 
 
 Start = Annotated[
@@ -194,9 +196,12 @@ class Config(Table):
     methods: Annotated[dict[Title, MethodTable], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _rectangular(self) -> "Config":
+    def _consistent(self) -> "Config":
         if self.x0 is not None and array_of(self.x0) is None:
             raise wrong("x0", self.x0, "rows of one length, one for each agent")
+        for name in self.checks.methods or ():
+            if name not in self.methods:
+                raise wrong("checks.methods", name, f"some of {', '.join(self.methods)}")
         return self
 
     def build(self) -> Simulation:

@@ -129,12 +129,14 @@ def checks(asked: ChecksTable, summary: dict[str, Any]) -> list[Check]:
         reasons = counted(failures(method["status"]))
         detail = f"{failed} of {summary['runs']} failed" + (reasons and f": {reasons}")
         made.append(Check(f"{name}: every run sound", failed == 0, detail))
+        if "quantization" in method:
+            made.append(_bound(name, method["quantization"]))
+        if asked.methods is not None and name not in asked.methods:
+            continue
         if asked.gap_fraction is not None:
             made.append(_same_minimum(name, method, asked.gap_fraction))
         if asked.decay_from is not None and method["predicted_exponent"] is not None:
             made.append(_decay(name, method))
-        if "quantization" in method:
-            made.append(_bound(name, method["quantization"]))
     return made
 
 

@@ -4,11 +4,18 @@
 
 Runs every preset (or takes the finished result in dpe-results/accuracy), and writes PRESET.json and
 PRESET.md: at several iterations F(x̄) − F* and max_i ‖x_i − x*‖ of each method relative to
-conventional DSGD, with paired 95 % bootstrap intervals; the variance inflation that random
-stepsizes are predicted to have, beside the measured ratio; and for differentially private methods
-ε and the level that they end at. How far a method has still to fall is told by its last factor of
-ten in k: `last_tenth` is its mean at the end over that at a tenth of the run. A method that has
-stopped falling there has reached its floor.
+conventional DSGD, with paired 95 % bootstrap intervals. How far a method has still to fall is told
+by its last factor of ten in k: `last_tenth` is its mean at the end over that at a tenth of the run.
+
+Two methods run beside those of the preset, to tell the encrypted method's prices apart:
+"encrypted-common" has one stepsize for all and no random multipliers; "conventional-matched" is
+conventional DSGD at the encrypted method's λ^k, if the preset has two. The first over the second is
+the price of attenuation and quantization, the encrypted method over the first that of random
+stepsizes; the variance of x̄ over runs stands beside what is predicted of it.
+
+Of differentially private methods: ε, the floor that noise and vanishing stepsizes set by
+themselves, beside the level that they end at, and the ε with which the noise alone would cost what
+conventional DSGD ends at.
 """
 
 import argparse
@@ -21,14 +28,17 @@ from dpe_jax import experiment
 from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.bands import Course
 from dpe_jax.compare import Comparison, compare
-from dpe_jax.config import Config
+from dpe_jax.config import Config, parse
 from dpe_jax.courses import courses
+from dpe_jax.floor import floor
 from dpe_jax.folder import write_json
-from dpe_jax.inflation import inflation
+from dpe_jax.inflation import inflation, variance_along_path
 from dpe_jax.results import Stored, holds, load
 
 METRICS = ("gap_mean_state", "error_worst_agent")
 TITLES = {"gap_mean_state": "F(x̄) − F*", "error_worst_agent": "max ‖x_i − x*‖"}
+MATCHED, COMMON = "conventional-matched", "encrypted-common"
+RESAMPLES = 2_000
 SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)
 """Of the run: the iterations that are tabulated."""
 
@@ -49,11 +59,22 @@ def main() -> None:
         print(_table(report))
 
 
-def _result(config: Config) -> Stored:
+def _result(preset: Config) -> Stored:
+    config = _with_references(preset)
     out = Path("dpe-results") / "accuracy" / config.name
     if holds(out, config):
         return load(out)
     return experiment.run(config, out, overwrite=out.exists()).stored
+
+
+def _with_references(preset: Config) -> Config:
+    tables = preset.model_dump(mode="json", exclude_none=True)
+    encrypted, conventional = (tables["methods"][name] for name in ("encrypted", "conventional"))
+    added = {COMMON: encrypted | {"multipliers": {"family": "none"}}}
+    if encrypted["stepsize"] != conventional["stepsize"]:
+        added[MATCHED] = conventional | {"stepsize": encrypted["stepsize"]}
+    # What the preset checks is not the matter here.
+    return parse(tables | {"methods": tables["methods"] | added, "checks": {}})
 
 
 def _report(stored: Stored) -> dict[str, Any]:
@@ -95,24 +116,72 @@ def _at(course: Course, points: list[int]) -> list[dict[str, float]]:
 
 def _add_predictions(report: dict[str, Any], stored: Stored, comparison: Comparison) -> None:
     simulation = stored.config.build()
-    optimum = simulation.problem.solve()
-    baseline = simulation.algorithms[comparison.baseline]
-    budgets = stored.manifest["budget"]
-    for name in comparison.methods:
-        algorithm = simulation.algorithms[name]
+    problem, methods = simulation.problem, simulation.algorithms
+    optimum = problem.solve()
+    points = np.searchsorted(stored.curves.iteration.values, report["iterations"]).tolist()
+    beside = MATCHED if MATCHED in methods else comparison.baseline
+    for name, algorithm in methods.items():
         entry = report["methods"][name]
-        # The prediction is for one λ^k in both; with two it would stand beside their ratio.
-        alike = algorithm.describe().get("stepsize") == baseline.describe().get("stepsize")
-        if isinstance(algorithm, EncryptedDSGD) and alike:
-            found = inflation(simulation.problem, optimum, float(algorithm.multipliers.variance))
-            entry["predicted_inflation"] = {
-                "ratio": found.ratio,
-                "noise": found.noise,
-                "disagreement": found.disagreement,
-                "multiplier_variance": found.multiplier_variance,
-            }
-        if budgets.get(name):
-            entry["budget"] = budgets[name]
+        if isinstance(algorithm, EncryptedDSGD) and name != COMMON:
+            entry["price"] = _price(stored, algorithm, name, beside, points)
+        budget = stored.manifest["budget"].get(name)
+        if budget:
+            last = int(stored.curves.iteration.values[-1])
+            least = floor(algorithm, problem, optimum, simulation.network, simulation.start, last)
+            entry["budget"] = budget
+            entry["floor"] = {"noise": least.noise, "start": least.start}
+            # The variance of the noise falls like 1/ε².
+            target = report["methods"][comparison.baseline]["gap_mean_state"]["mean"][-1]
+            entry["epsilon_of_equal_noise"] = budget["total"] * float(np.sqrt(least.noise / target))
+
+
+def _price(
+    stored: Stored, algorithm: EncryptedDSGD, name: str, beside: str, points: list[int]
+) -> dict[str, Any]:
+    """What random stepsizes cost, predicted and measured, and what the rest does."""
+    simulation = stored.config.build()
+    problem, iterations = simulation.problem, np.arange(simulation.iterations)
+    rho = float(algorithm.multipliers.variance)
+    near = inflation(problem, problem.solve(), rho)
+    along = variance_along_path(
+        problem, simulation.start.mean(axis=0), algorithm.stepsize.values(iterations), rho
+    )
+
+    def gaps(numerator: str, denominator: str) -> list[dict[str, float]]:
+        pair = compare(stored, denominator, ("gap_mean_state",))
+        return _at(courses(stored, pair, "gap_mean_state").ratio[numerator], points)
+
+    return {
+        "beside": beside,
+        "multiplier_variance": rho,
+        "near_optimum": {
+            "ratio": near.ratio,
+            "noise": near.noise,
+            "disagreement": near.disagreement,
+        },
+        "along_path": along.ratio,
+        "variance": _variance_ratio(stored, name, beside),
+        "random_stepsizes": gaps(name, COMMON),
+        "attenuation_and_quantization": gaps(COMMON, beside),
+    }
+
+
+def _variance_ratio(stored: Stored, name: str, beside: str) -> dict[str, float]:
+    """Of x̄ over runs at the end, summed over coordinates, with a paired bootstrap interval."""
+    x = stored.curves.final_state.sel(algorithm=[name, beside]).mean("agent")
+    x = x.transpose("algorithm", "run", "coordinate").values
+    x = x[:, np.isfinite(x).all(axis=(0, 2))]
+    runs = x.shape[1]
+    # Row 0 is what was observed: every run once.
+    drawn = np.random.default_rng(0).multinomial(runs, np.full(runs, 1 / runs), size=RESAMPLES)
+    weights = np.concatenate([np.ones((1, runs)), drawn]) / runs
+    centred = x - x.mean(axis=1, keepdims=True)
+    squares = np.einsum("wr,ard->wa", weights, centred**2)
+    shifts = np.einsum("wr,ard->wad", weights, centred)
+    variance = squares - (shifts**2).sum(axis=2)
+    ratio = variance[:, 0] / variance[:, 1]
+    low, high = np.quantile(ratio[1:], [0.025, 0.975])
+    return {"ratio": float(ratio[0]), "low": float(low), "high": float(high)}
 
 
 def _table(report: dict[str, Any]) -> str:
@@ -138,26 +207,48 @@ def _table(report: dict[str, Any]) -> str:
             lines.append(f"| {' | '.join(row)} |")
     told = []
     for name, entry in report["methods"].items():
-        predicted = entry.get("predicted_inflation")
-        if predicted:
-            last = entry["gap_mean_state"]["ratio"][-1]
-            told.append(
-                f"- {name}: random stepsizes are predicted to inflate the variance of the mean "
-                f"state {predicted['ratio']:.2f} times (σ²d = {predicted['noise']:.3g}, G² = "
-                f"{predicted['disagreement']:.3g}, ρ² = {predicted['multiplier_variance']:.3g}); "
-                f"measured at the end: {_cell(last)}."
-            )
-        budget = entry.get("budget")
-        if budget:
-            told.append(
-                f"- {name}: spends ε = {budget['total']:.4g} over the run, under its assumptions: "
-                + "; ".join(budget["assumptions"])
-                + f". Its mean F(x̄) − F* ends at {entry['gap_mean_state']['mean'][-1]:.2e}, "
-                f"{entry['gap_mean_state']['last_tenth']:.2f} of what it was at a tenth of the run."
-            )
+        if "price" in entry:
+            told += _price_lines(name, entry["price"], report["iterations"])
+    for name, entry in report["methods"].items():
+        if "floor" in entry:
+            told += _floor_lines(name, entry)
+    budgets = [entry["budget"] for entry in report["methods"].values() if "budget" in entry]
+    assumptions = dict.fromkeys(text for budget in budgets for text in budget["assumptions"])
+    if assumptions:
+        told += ["- What ε rests on:", *(f"  - {text}" for text in assumptions)]
     failed = {name: count for name, count in report["failed"].items() if count}
     told += [f"- {name}: {count} runs failed and are left out." for name, count in failed.items()]
     return "\n".join([*lines, "", *told, ""])
+
+
+def _price_lines(name: str, found: dict[str, Any], iterations: list[int]) -> list[str]:
+    def over_k(cells: list[dict[str, float]]) -> str:
+        return ", ".join(
+            f"{_cell(one)} at k = {k}" for one, k in zip(cells, iterations, strict=True)
+        )
+
+    near = found["near_optimum"]
+    return [
+        f"- {name}, random stepsizes (beside `{COMMON}`): F(x̄) − F* is "
+        f"{over_k(found['random_stepsizes'])} times as large.",
+        f"- {name}, attenuation and quantization (`{COMMON}` beside `{found['beside']}`): "
+        f"{over_k(found['attenuation_and_quantization'])} times.",
+        f"- {name}, variance of x̄ over runs at the end, beside `{found['beside']}`: "
+        f"{_cell(found['variance'])} times. Predicted along the whole path: "
+        f"{found['along_path']:.3g}; from the moments at x* alone: {near['ratio']:.3g} "
+        f"(σ²d = {near['noise']:.3g}, G² = {near['disagreement']:.3g}, "
+        f"ρ² = {found['multiplier_variance']:.3g}).",
+    ]
+
+
+def _floor_lines(name: str, entry: dict[str, Any]) -> list[str]:
+    budget, least, end = entry["budget"], entry["floor"], entry["gap_mean_state"]["mean"][-1]
+    return [
+        f"- {name}: spends ε = {budget['total']:.4g} over the run. With exact gradients its noise "
+        f"would leave F(x̄) − F* = {least['noise']:.2e} near x*, its stepsizes "
+        f"{least['start']:.2e} of the start; it ends at {end:.2e}. The noise alone would cost what "
+        f"the baseline ends at with ε = {entry['epsilon_of_equal_noise']:.3g}.",
+    ]
 
 
 def _cell(one: dict[str, float]) -> str:

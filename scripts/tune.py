@@ -1,28 +1,28 @@
-"""Tune the stepsizes of a preset's methods by a sweep, and write them into the preset.
+"""Tune a preset's methods by a sweep, and write the winners into the preset.
 
-    python scripts/tune.py PRESET [--runs 32] [--write]
+    python scripts/tune.py PRESET [--methods NAME ...] [--runs 16] [--write]
 
-Every method gets the candidates below, and more beyond as long as the best is at an end; the one
-with the least mean F(x̄) − F* at the last iteration wins, and one with a run that failed is out.
-What decides privacy is not tuned: multipliers, δ, shares, the ternary range, and the ε that both
-differentially private methods spend over the run, for which the Laplace scale follows from the
-stepsize. Their gradient bound C is a tenth above the largest norm of 4096 stochastic gradients of
-each agent at x_0 and at x*, which is an estimate: the methods do not clip. Prints one JSON object
-with all candidates.
+Every method gets the candidates below, and larger or smaller stepsizes as long as the best is at an
+end; the one with the least mean F(x̄) − F* at the last iteration wins, if no run fails in it, and
+none among as many as the preset has. What decides privacy is not tuned: multipliers, δ, shares, and
+the ε that both differentially private methods spend over the run, from which the Laplace scale
+follows. These clip gradients, so that their ε holds, at a bound that is tuned: a share of the
+largest norm of 4096 stochastic gradients of each agent at x_0 and at x*. Runs draw from seeds after
+the preset's own. With --write the preset is rewritten, and all candidates go to
+results/tuning/PRESET.csv, where those of methods not swept this time stay.
 """
 
 import argparse
-import json
+import csv
 import math
 import sys
-import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-import tomli_w
+import tomlkit
 from jaxtyping import Array, Float
 
 from dpe_jax import philox
@@ -32,17 +32,31 @@ from dpe_jax.lattice import OK
 from dpe_jax.problems import Optimum, Problem
 from dpe_jax.simulation import Simulation, simulate
 
-PRESETS = Path(__file__).parent.parent / "dpe_jax" / "presets"
-EPSILON = 100.0
-"""Spent over the run by each differentially private method."""
+ROOT = Path(__file__).parent.parent
+PRESETS, RESULTS = ROOT / "dpe_jax" / "presets", ROOT / "results" / "tuning"
+
+EPSILON = 1000.0
+"""Spent over the run by each differentially private method. With a tenth of it the best is hardly
+to move from x_0 (results/accuracy/epsilon.md)."""
 
 SCALES = (0.1, 0.3, 1.0, 3.0, 10.0)
-"""Of stepsizes (of GeometricDP a tenth of them, c). A winner at an end calls for one beyond."""
+"""Of stepsizes; of GeometricDP, whose stepsizes are that times the bound's share of a tenth, c."""
 
-BEYOND, MOST_BEYOND = 10**0.5, 6
+BEYOND, MOST_BEYOND = 10**0.5, 8
 """The factor to a scale beyond the ends, and how many are tried at most."""
 
 GAMMAS = (0.3, 1.0)
+"""Scales of the attenuation. Beyond 1, I + γW may leave the range of Lemma 1."""
+
+RANGES = (4.0, 8.0, 16.0)
+"""Of ternary messages: no state may leave it, and their variance grows with it."""
+
+CLIPS = (0.3, 0.1, 0.03)
+"""Shares of the largest gradient that differentially private methods clip at."""
+
+RATES = ((0.7, 0.85), (0.9, 0.95), (0.97, 0.985))
+"""q and p of GeometricDP."""
+
 _DRAWS = 4096
 _STAND_IN = {
     "name": "tuned",
@@ -57,107 +71,167 @@ _STAND_IN = {
 Tables = dict[str, Any]
 
 
+class Candidate(NamedTuple):
+    """One setting of a method, and how it did."""
+
+    scale: float
+    """What its stepsizes are multiplied by."""
+    changes: Tables
+    gap: float | None
+    """Mean F(x̄) − F* at the last iteration; None if a run failed."""
+
+
+class Study(NamedTuple):
+    """What all candidates of a preset have in common."""
+
+    tables: Tables
+    simulation: Simulation
+    largest_gradient: float
+    runs: int
+    seed: int
+    """Of the sweep: the preset's own results are not what it is tuned to."""
+    epsilon: float = EPSILON
+
+
 def main() -> None:
     """Sweep, print, and write if asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("preset")
-    parser.add_argument("--runs", type=int, default=32)
+    parser.add_argument("--methods", nargs="+", help="those to sweep (all)")
+    parser.add_argument("--runs", type=int, default=16)
     parser.add_argument("--write", action="store_true", help="write the winners into the preset")
     options = parser.parse_args()
     path = PRESETS / f"{options.preset}.toml"
-    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    document: Any = tomlkit.parse(path.read_text(encoding="utf-8"))
+    study = study_of(document.unwrap(), options.runs)
+    tried = {name: sweep(study, name) for name in options.methods or study.tables["methods"]}
+    chosen = {name: confirmed(study, name, candidates) for name, candidates in tried.items()}
+    for name, best in chosen.items():
+        if best.scale in _ends(tried[name]):
+            print(f"{name}: the best is at an end", file=sys.stderr)
+        _assign(document["methods"][name], best.changes)
+    found = rows(tried, chosen)
+    if not options.write:
+        write_rows(sys.stdout, found)
+        return
+    path.write_text(tomlkit.dumps(document), encoding="utf-8")
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    kept = RESULTS / f"{options.preset}.csv"
+    if kept.exists():
+        with kept.open(encoding="utf-8", newline="") as file:
+            found += [row for row in csv.DictReader(file) if row["method"] not in tried]
+        order = list(study.tables["methods"])
+        found.sort(key=lambda row: order.index(row["method"]))
+    with kept.open("w", encoding="utf-8", newline="") as file:
+        write_rows(file, found)
+
+
+def study_of(tables: Tables, runs: int) -> Study:
+    """The problem and network of a preset's tables, with the largest gradient seen."""
     simulation = parse(tables).build()
-    optimum = simulation.problem.solve()
-    bound = _gradient_bound(simulation, optimum)
-    report: Tables = {"preset": options.preset, "runs": options.runs, "epsilon": EPSILON}
-    report |= {"iterations": simulation.iterations, "gradient_bound": bound, "methods": {}}
-    for name, method in tables["methods"].items():
-        tried = _sweep(tables, name, method, bound, simulation, options.runs)
-        best = _best(tried)
-        at_end = best["scale"] in (_ends(tried))
-        report["methods"][name] = {"best": best, "at_end": at_end, "candidates": tried}
-        if best["gap"] is None:
-            raise SystemExit(f"{name}: every candidate failed")
-        tables["methods"][name] = _merged(method, best["changes"])
-    print(json.dumps(report, indent=2))
-    if options.write:
-        path.write_text(tomli_w.dumps(tables), encoding="utf-8")
+    largest = _largest_gradient(simulation, simulation.problem.solve())
+    return Study(tables, simulation, largest, runs, simulation.seed + 1)
 
 
-def _sweep(
-    tables: Tables, name: str, method: Tables, bound: float, simulation: Simulation, runs: int
-) -> list[Tables]:
+def sweep(study: Study, name: str) -> list[Candidate]:
     """All candidates of a method; more scales while the best one is at an end."""
-    tried: list[Tables] = []
+    tried: list[Candidate] = []
+    method = study.tables["methods"][name]
 
     def try_scale(scale: float) -> None:
-        for changes in _candidates(method, scale, bound, simulation):
-            gap = _gap(tables, name, _merged(method, changes), runs)
-            tried.append({"scale": scale, "changes": changes, "gap": gap})
-            print(f"{tables['name']}: {name}: {tried[-1]}", file=sys.stderr)
+        for changes in _candidates(study, method, scale):
+            gap = _gap(study, name, merged(method, changes))
+            tried.append(Candidate(scale, changes, gap))
+            print(f"{study.tables['name']}: {name}: {tried[-1]}", file=sys.stderr)
 
     for scale in SCALES:
         try_scale(scale)
     for _ in range(MOST_BEYOND):
         low, high = _ends(tried)
-        best = _best(tried)["scale"]
+        best = best_of(tried).scale
         if low < best < high:
             break
         try_scale(low / BEYOND if best == low else high * BEYOND)
     return tried
 
 
-def _best(tried: list[Tables]) -> Tables:
-    return min(tried, key=lambda one: math.inf if one["gap"] is None else one["gap"])
+def best_of(tried: list[Candidate]) -> Candidate:
+    """The one with the least gap."""
+    return min(tried, key=lambda one: math.inf if one.gap is None else one.gap)
 
 
-def _ends(tried: list[Tables]) -> tuple[float, float]:
-    scales = [one["scale"] for one in tried]
+def confirmed(study: Study, name: str, tried: list[Candidate]) -> Candidate:
+    """The best of which no run fails among as many runs as the preset has, in draws of its own."""
+    several = study._replace(runs=study.simulation.runs, seed=study.seed + 1)
+    for one in sorted(tried, key=lambda one: math.inf if one.gap is None else one.gap):
+        if one.gap is None:
+            break
+        if _gap(several, name, merged(study.tables["methods"][name], one.changes)) is not None:
+            return one
+        print(f"{study.tables['name']}: {name}: fails in more runs: {one}", file=sys.stderr)
+    raise SystemExit(f"{name}: every candidate failed")
+
+
+def _ends(tried: list[Candidate]) -> tuple[float, float]:
+    scales = [one.scale for one in tried]
     return min(scales), max(scales)
 
 
-def _candidates(method: Tables, scale: float, bound: float, simulation: Simulation) -> list[Tables]:
+def _candidates(study: Study, method: Tables, scale: float) -> list[Tables]:
     """What is tried of a method at one scale of its stepsize."""
     kind = method["method"]
+    stepsize = {"stepsize": {"scale": _rounded(scale)}}
+    clips = [_rounded(share * study.largest_gradient) for share in CLIPS]
     if kind == "GeometricDP":
-        changes = {"c": 0.1 * scale, "gradient_bound": bound}
-        spent = _spent(_merged(method, changes | {"M": 1.0}), simulation)
-        return [changes | {"M": spent / EPSILON}]
-    changes = {"stepsize": {"scale": scale}}
+        unit = [
+            {"c": _rounded(0.1 * scale), "q": q, "p": p, "gradient_bound": bound, "M": 1.0}
+            for q, p in RATES
+            for bound in clips
+        ]
+        return [one | {"M": _noise(study, method, one)} for one in unit]
     if kind == "TailoredDP":
-        return [_noisy(method, changes, bound, simulation)]
+        unit = [
+            stepsize | {"gamma": {"scale": gamma}, "gradient_bound": bound, "noise": {"scale": 1.0}}
+            for gamma in GAMMAS
+            for bound in clips
+        ]
+        return [one | {"noise": {"scale": _noise(study, method, one)}} for one in unit]
     if "gamma" in method:
-        return [changes | {"gamma": {"scale": gamma}} for gamma in GAMMAS]
-    return [changes]
+        settings = [stepsize | {"gamma": {"scale": gamma}} for gamma in GAMMAS]
+        if kind == "TernaryDSGD":
+            return [one | {"range": limit} for limit in RANGES for one in settings]
+        return settings
+    return [stepsize]
 
 
-def _noisy(method: Tables, changes: Tables, bound: float, simulation: Simulation) -> Tables:
-    """The same with the Laplace scale that spends ε."""
-    unit = changes | {"gradient_bound": bound, "noise": {"scale": 1.0}}
-    spent = _spent(_merged(method, unit), simulation)
-    return unit | {"noise": {"scale": spent / EPSILON}}
-
-
-def _spent(method: Tables, simulation: Simulation) -> float:
-    """ε over the run; it is inversely proportional to the Laplace scale."""
-    algorithm = parse(_STAND_IN | {"methods": {"m": method}}).methods["m"].build()
-    problem, network = simulation.problem, simulation.network
-    budget = algorithm.budget(network, problem.dim, simulation.iterations)
+def _noise(study: Study, method: Tables, unit: Tables) -> float:
+    """The Laplace scale that spends ε, given the changes with a scale of 1, which it divides."""
+    tables = _STAND_IN | {"methods": {"m": merged(method, unit)}}
+    simulation = study.simulation
+    algorithm = parse(tables).methods["m"].build()
+    budget = algorithm.budget(simulation.network, simulation.problem.dim, simulation.iterations)
     assert budget is not None  # it is differentially private
-    return budget.total
+    # Up, so that no more than ε is spent.
+    return _rounded(budget.total / study.epsilon, math.ceil)
 
 
-def _gap(tables: Tables, name: str, method: Tables, runs: int) -> float | None:
+def _rounded(value: float, to: Any = round) -> float:
+    """To three digits."""
+    digits = 10.0 ** (math.floor(math.log10(value)) - 2)
+    return float(f"{to(value / digits) * digits:.3g}")
+
+
+def _gap(study: Study, name: str, method: Tables) -> float | None:
     """Mean F(x̄) − F* at the last iteration, or None where a run failed."""
-    config = parse(_alone(tables, name, method))
-    simulation = config.build()
+    # What the preset checks of other methods does not matter here.
+    simulation = parse(study.tables | {"methods": {name: method}, "checks": {}}).build()
     result = simulate(
         simulation.algorithms,
         simulation.problem,
         simulation.network,
-        runs=runs,
+        runs=study.runs,
         iterations=simulation.iterations,
-        seed=simulation.seed + 1,
+        seed=study.seed,
         metrics=("gap_mean_state",),
         points=2,
     )
@@ -166,24 +240,18 @@ def _gap(tables: Tables, name: str, method: Tables, runs: int) -> float | None:
     return float(result.curves.gap_mean_state.values[0, -1].mean())
 
 
-def _alone(tables: Tables, name: str, method: Tables) -> Tables:
-    return tables | {"methods": {name: method}}
-
-
-def _merged(method: Tables, changes: Tables) -> Tables:
+def merged(method: Tables, changes: Tables) -> Tables:
     """A table with some keys changed, in its tables as well."""
-    merged = dict(method)
+    changed = dict(method)
     for key, value in changes.items():
-        merged[key] = _merged(method.get(key, {}), value) if isinstance(value, dict) else value
-    return merged
+        changed[key] = merged(method.get(key, {}), value) if isinstance(value, dict) else value
+    return changed
 
 
-def _gradient_bound(simulation: Simulation, optimum: Optimum) -> float:
-    """A tenth above the largest norm seen at x_0 and x*, to two digits."""
+def _largest_gradient(simulation: Simulation, optimum: Optimum) -> float:
+    """The largest norm seen at x_0 and x*."""
     starts = np.asarray(simulation.start), np.broadcast_to(optimum.x, simulation.start.shape)
-    largest = max(float(_largest_norm(simulation.problem, jnp.asarray(x))) for x in starts)
-    digits = 10.0 ** (math.floor(math.log10(largest)) - 1)
-    return math.ceil(1.1 * largest / digits) * digits
+    return max(float(_largest_norm(simulation.problem, jnp.asarray(x))) for x in starts)
 
 
 @eqx.filter_jit
@@ -197,6 +265,43 @@ def _largest_norm(problem: Problem, x: Float[Array, "agents dim"]) -> Float[Arra
         draws = Draws(key, run, jnp.uint32(time), problem.agents, problem.dim)
         norms.append(jnp.linalg.norm(problem.gradient(at, draws), axis=1).max())
     return jnp.max(jnp.stack(norms))
+
+
+def rows(tried: dict[str, list[Candidate]], chosen: dict[str, Candidate]) -> list[Tables]:
+    """One a candidate: the method, what was changed, the gap, and whether it won."""
+    found = []
+    for name, candidates in tried.items():
+        for one in candidates:
+            gap = "failed" if one.gap is None else f"{one.gap:.4g}"
+            ends = {"gap": gap, "chosen": int(one is chosen[name])}
+            found.append({"method": name} | _flat(one.changes) | ends)
+    return found
+
+
+def write_rows(file: Any, found: list[Tables]) -> None:
+    """As CSV, with a column for each setting."""
+    keys = dict.fromkeys(key for row in found for key in row)
+    settings = [key for key in keys if key not in ("method", "gap", "chosen")]
+    writer = csv.DictWriter(file, ["method", *settings, "gap", "chosen"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found)
+
+
+def _flat(tables: Tables, prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        name = f"{prefix}{key}"
+        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _assign(table: Any, changes: Tables) -> None:
+    """Change values in place, so that the file keeps its comments and layout."""
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            _assign(table[key], value)
+        else:
+            table[key] = value
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--fast"], ["'--fast'", "dpe [-h] [--version] COMMAND"]),
         (["run"], ["PRESET|CONFIG"]),
         (["plot"], ["DIR"]),
-        (["run", "six-agents"], ["'six-agents'", "five-agents, hospitals", ".toml"]),
+        (["run", "six-agents"], ["'six-agents'", "digits, five-agents", ".toml"]),
         (["run", ""], ["PRESET|CONFIG", "''", "five-agents"]),
         (["run", "nothing.toml"], ["'nothing.toml'", "No such file"]),
         (["run", "five-agents", "more"], ["'more'", "dpe run [-h]"]),
@@ -195,7 +195,7 @@ def test_presets(capsys) -> None:
     shown = capsys.readouterr().out
     assert cli.main(["presets", "--json"]) == 0
     listed = the_object(capsys.readouterr().out)
-    assert list(listed) == ["five-agents", "hospitals"]
+    assert list(listed) == ["digits", "five-agents", "fraud", "hospitals", "sensors"]
     for name, preset in listed.items():
         assert name in shown
         assert str(preset["runs"]) in shown

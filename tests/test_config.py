@@ -8,7 +8,7 @@ import optax
 import pytest
 from small import DIVERGING, ENCRYPTED, REMOVED, config, tables, write
 
-from dpe_jax import experiment
+from dpe_jax import algorithms, experiment
 from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.cli import main
 from dpe_jax.config import parse
@@ -57,6 +57,8 @@ BAD: list[tuple[str, Any, tuple[str, str, str]]] = [
     ("record.metrics", [], ("record.metrics", "[]", "at least 1")),
     ("record.metric", ["gap"], ("record.metric", "['gap']", "points, spacing, metrics")),
     ("checks.gap_fraction", 0, ("checks.gap_fraction", "0", "greater than 0")),
+    ("checks.methods", ["nobody"], ("checks.methods", "'nobody'", "some of encrypted")),
+    ("checks.methods", [], ("checks.methods", "[]", "at least 1")),
     ("network", REMOVED, ("network", "None", "the key is missing")),
     ("network", 3, ("network", "3", "a table")),
     ("network.graph", "torus", ("network.graph", "'torus'", "'ring', 'path', 'star'")),
@@ -239,7 +241,8 @@ def test_a_file_that_cannot_be_read_is_refused(text, reason, tmp_path, capsys) -
     assert reason in line
     assert line.startswith("dpe: ")
     assert main(["run", str(tmp_path)]) == 2
-    assert "one of five-agents, hospitals, or a path that ends in .toml" in capsys.readouterr().err
+    accepted = "one of digits, five-agents, fraud, hospitals, sensors, or a path that ends in .toml"
+    assert accepted in capsys.readouterr().err
 
 
 def test_the_second_of_two_methods_is_named() -> None:
@@ -249,14 +252,21 @@ def test_the_second_of_two_methods_is_named() -> None:
         config({"network.scale": 2.5}).build()
 
 
+METHODS = set(algorithms.__all__) - {"Algorithm", "Budget", "Step", "Wire"}
+
+
 def test_every_preset_builds_and_survives_its_resolved_file() -> None:
     known = experiment.presets()
-    assert list(known) == ["five-agents", "hospitals"]
+    assert list(known) == ["digits", "five-agents", "fraud", "hospitals", "sensors"]
     for name, preset in known.items():
         assert preset.name == name
         simulation = preset.build()
-        assert simulation.network.agents == 5
-        assert not any(not c.holds for all_ in simulation.conditions().values() for c in all_)
+        assert simulation.network.agents == (20 if name == "sensors" else 5)
+        held = {m: all(c.holds for c in all_) for m, all_ in simulation.conditions().items()}
+        private = {m for m, t in preset.methods.items() if t.method == "GeometricDP"}
+        assert {m for m, holds in held.items() if not holds} == private
+        if name != "five-agents":
+            assert {table.method for table in preset.methods.values()} == METHODS
         again = parse(tomllib.loads(resolved_toml(preset)))
         assert again == preset
         assert config_hash(again) == config_hash(preset)

@@ -239,6 +239,11 @@ def test_checks_pass_and_fail_on_what_they_state(stored: Stored) -> None:
     assert verdicts(from_ten, decay=None)[falls] is False
     assert falls not in verdicts(from_ten, predicted_exponent=None)
 
+    both = {"gap_fraction": 0.5, "decay_from": 10}
+    assert {minimum, falls} <= verdicts(ChecksTable(**both, methods=["m"]), decay=fit).keys()
+    others = verdicts(ChecksTable(**both, methods=["another"]), decay=fit)
+    assert others.keys() == {sound, bound}
+
 
 def test_no_figure_of_a_check_is_shown_as_nan(stored: Stored) -> None:
     lost = {key: np.nan for key in ("mean", "low", "high")} | {"sound": 0, "start": 1.0}

@@ -99,3 +99,16 @@ def _newton_step(problem: Problem, x: Float[Array, " dim"]) -> Float[Array, " di
         return _at_point(problem, x)
 
     return jnp.linalg.solve(jax.hessian(objective)(x), jax.grad(objective)(x))
+
+
+def hessian(problem: Problem, x: Float[Array, " dim"]) -> Float[np.ndarray, "dim dim"]:
+    """∇²F at x, symmetric to the last bit."""
+    found = np.asarray(_columns(problem, x))
+    return (found + found.T) / 2
+
+
+@eqx.filter_jit
+def _columns(problem: Problem, x: Float[Array, " dim"]) -> Float[Array, "dim dim"]:
+    slope = jax.grad(lambda x: _at_point(problem, x))
+    # One after another: all at once need d copies of whatever the gradient needs.
+    return jax.lax.map(lambda unit: jax.jvp(slope, (x,), (unit,))[1], jnp.eye(x.shape[0]))
