@@ -21,8 +21,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which the colour-blind can tell apart; black is left for references.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Okabe and Ito's colours, which the colour-blind can tell apart, a brown and a grey; black is left
+# for references.
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#8C564B",
+    "#7F7F7F",
+)
 DASHES = (
     (0, ()),
     (0, (5, 1.6)),
@@ -70,6 +80,8 @@ class Method(NamedTuple):
     dash: tuple[int, tuple[float, ...]]
     sound: Int64[np.ndarray, " sound"]
     """The runs that were sound to the end."""
+    shade: float
+    """Opacity of its band: fainter where many bands lie over each other."""
 
 
 @contextlib.contextmanager
@@ -92,7 +104,8 @@ def methods(stored: Stored) -> list[Method]:
     for index, name in enumerate(stored.config.methods):
         sound = np.flatnonzero(stored.curves.status.sel(algorithm=name).values == OK)
         dash = DASHES[(index + index // len(COLOURS)) % len(DASHES)]
-        found.append(Method(name, plain(name), COLOURS[index % len(COLOURS)], dash, sound))
+        colour, shade = COLOURS[index % len(COLOURS)], 0.6 / max(4, len(stored.config.methods))
+        found.append(Method(name, plain(name), colour, dash, sound, shade))
     return found
 
 
@@ -147,7 +160,9 @@ def line(
         return False
     # A band that reaches below the floor still reaches down to what is shown.
     low = np.where(np.isnan(low) & ~np.isnan(high), np.nanmin(mean), low)
-    axes.fill_between(x, low, high, where=~np.isnan(high), color=method.colour, alpha=0.15, lw=0)
+    axes.fill_between(
+        x, low, high, where=~np.isnan(high), color=method.colour, alpha=method.shade, lw=0
+    )
     # Edges tell overlapping bands apart; among single runs they would look like two more.
     for edge in (low, high) if edges else ():
         axes.plot(x, edge, color=method.colour, ls=method.dash, lw=0.4, alpha=0.7)

@@ -22,6 +22,9 @@ _CHUNK_VALUES = 20_000_000
 _SINGLE_RUNS = 3
 """Runs of each encrypted method that are drawn one by one."""
 
+_DECADES = 1e9
+"""What a logarithmic axis shows at most: agents that all but agree must not flatten the rest."""
+
 _MAX_RISE = 4.0
 """F(x̄) is shown up to this multiple of the range of the method that keeps closest to F*, so that
 a method that diverges does not flatten the others."""
@@ -148,6 +151,10 @@ def _errors(stored: Stored, methods: list[Method]) -> "Figure | None":
                 notes.append(f"{method.label}: {titles[metric]} zero up to rounding")
             elif not consensus and exponent is not None and asked:
                 _guide(axes, stored.curves.iteration.values, found.mean, exponent, exponents)
+        low, high = axes.get_ylim()
+        if low < high / _DECADES:
+            axes.set_ylim(high / _DECADES, high)
+            notes.append(f"{titles[metric]}: axis cut off below")
     what = " and ".join(titles[metric] for metric in metrics)
     drawing.finish(figure, stored, methods, what, notes)
     return figure

@@ -3,8 +3,9 @@
     python scripts/tune.py PRESET [--methods NAME ...] [--runs 16] [--write]
 
 Every method gets the candidates below, and larger or smaller stepsizes as long as the best is at an
-end; the one with the least mean F(x̄) − F* at the last iteration wins, if no run fails in it, and
-none among as many as the preset has. What decides privacy is not tuned: multipliers, δ, shares, and
+end; the one with the least mean F(x̄) − F* at the last iteration wins, if no run fails in it and
+the mean of max_i ‖x_i − x*‖ nowhere passes ten times its start, which must hold among as many runs
+as the preset has as well. What decides privacy is not tuned: multipliers, δ, shares, and
 the ε that both differentially private methods spend over the run, from which the Laplace scale
 follows. These clip gradients, so that their ε holds, at a bound that is tuned: a share of the
 largest norm of 4096 stochastic gradients of each agent at x_0 and at x*. Runs draw from seeds after
@@ -42,6 +43,9 @@ to move from x_0 (results/accuracy/epsilon.md)."""
 SCALES = (0.1, 0.3, 1.0, 3.0, 10.0)
 """Of stepsizes; of GeometricDP, whose stepsizes are that times the bound's share of a tenth, c."""
 
+OVERSHOOT = 10.0
+"""How many times its start the mean of max_i ‖x_i − x*‖ may reach on the way."""
+
 BEYOND, MOST_BEYOND = 10**0.5, 8
 """The factor to a scale beyond the ends, and how many are tried at most."""
 
@@ -78,7 +82,9 @@ class Candidate(NamedTuple):
     """What its stepsizes are multiplied by."""
     changes: Tables
     gap: float | None
-    """Mean F(x̄) − F* at the last iteration; None if a run failed."""
+    """Mean F(x̄) − F* at the last iteration; None if the candidate is out."""
+    out: str = ""
+    """Why it is: "failed" or "overshoots"."""
 
 
 class Study(NamedTuple):
@@ -140,8 +146,7 @@ def sweep(study: Study, name: str) -> list[Candidate]:
 
     def try_scale(scale: float) -> None:
         for changes in _candidates(study, method, scale):
-            gap = _gap(study, name, merged(method, changes))
-            tried.append(Candidate(scale, changes, gap))
+            tried.append(_tried(study, name, scale, changes))
             print(f"{study.tables['name']}: {name}: {tried[-1]}", file=sys.stderr)
 
     for scale in SCALES:
@@ -166,9 +171,10 @@ def confirmed(study: Study, name: str, tried: list[Candidate]) -> Candidate:
     for one in sorted(tried, key=lambda one: math.inf if one.gap is None else one.gap):
         if one.gap is None:
             break
-        if _gap(several, name, merged(study.tables["methods"][name], one.changes)) is not None:
+        again = _tried(several, name, one.scale, one.changes)
+        if not again.out:
             return one
-        print(f"{study.tables['name']}: {name}: fails in more runs: {one}", file=sys.stderr)
+        print(f"{study.tables['name']}: {name}: in more runs: {again}", file=sys.stderr)
     raise SystemExit(f"{name}: every candidate failed")
 
 
@@ -221,23 +227,27 @@ def _rounded(value: float, to: Any = round) -> float:
     return float(f"{to(value / digits) * digits:.3g}")
 
 
-def _gap(study: Study, name: str, method: Tables) -> float | None:
-    """Mean F(x̄) − F* at the last iteration, or None where a run failed."""
+def _tried(study: Study, name: str, scale: float, changes: Tables) -> Candidate:
+    """Simulate one candidate."""
+    method = merged(study.tables["methods"][name], changes)
     # What the preset checks of other methods does not matter here.
     simulation = parse(study.tables | {"methods": {name: method}, "checks": {}}).build()
-    result = simulate(
+    curves = simulate(
         simulation.algorithms,
         simulation.problem,
         simulation.network,
         runs=study.runs,
         iterations=simulation.iterations,
         seed=study.seed,
-        metrics=("gap_mean_state",),
-        points=2,
-    )
-    if np.any(result.curves.status.values != OK):
-        return None
-    return float(result.curves.gap_mean_state.values[0, -1].mean())
+        metrics=("gap_mean_state", "error_worst_agent"),
+        points=30,
+    ).curves
+    if np.any(curves.status.values != OK):
+        return Candidate(scale, changes, None, "failed")
+    error = curves.error_worst_agent.values[0].mean(axis=1)
+    if error.max() > OVERSHOOT * error[0]:
+        return Candidate(scale, changes, None, "overshoots")
+    return Candidate(scale, changes, float(curves.gap_mean_state.values[0, -1].mean()))
 
 
 def merged(method: Tables, changes: Tables) -> Tables:
@@ -272,7 +282,7 @@ def rows(tried: dict[str, list[Candidate]], chosen: dict[str, Candidate]) -> lis
     found = []
     for name, candidates in tried.items():
         for one in candidates:
-            gap = "failed" if one.gap is None else f"{one.gap:.4g}"
+            gap = one.out if one.gap is None else f"{one.gap:.4g}"
             ends = {"gap": gap, "chosen": int(one is chosen[name])}
             found.append({"method": name} | _flat(one.changes) | ends)
     return found

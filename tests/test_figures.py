@@ -143,6 +143,8 @@ def test_eight_methods_with_awkward_names(stored: Stored, tmp_path: Path) -> Non
     gap = dataclasses.replace(many, curves=many.curves[["status", "gap_mean_state"]])
     check_files(figures.draw(gap, tmp_path), ["objective"])
     assert said(many, "quantization").count("units of $x^2$") == 4
+    kinds = drawing.methods(many)
+    assert len(kinds) == len({method.colour for method in kinds}) == 8
     words = said(many, "objective")
     assert all(name in words for name in ("encrypted 1", "centralized 0", " _hidden", "a name"))
 
@@ -233,6 +235,19 @@ def test_rounding_is_no_consensus_error(stored: Stored) -> None:
     low, _ = figure.axes[1].get_ylim()
     assert low > 1e-6
     assert "centralized: consensus error zero up to rounding" in texts(figure)
+
+
+def test_agents_that_all_but_agree_do_not_flatten_the_rest(stored: Stored) -> None:
+    curves = stored.curves.copy(deep=True)
+    curves.consensus_error.values[1, 5:] = 1e-13
+    close = dataclasses.replace(stored, curves=curves)
+    figure = figures._errors(close, drawing.methods(close))
+    assert figure is not None
+    low, high = figure.axes[1].get_ylim()
+    assert high / low == pytest.approx(1e9)
+    assert float(stored.curves.consensus_error.max()) < high
+    assert "consensus error: axis cut off below" in texts(figure)
+    assert "cut off below" not in said(stored, "errors")
 
 
 @pytest.mark.parametrize("values", [1, 50, 1000, 10**9])
