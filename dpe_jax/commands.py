@@ -222,6 +222,13 @@ def _show(console: Console, outcome: experiment.Outcome) -> None:
         ok = method["status"]["ok"]
         table.add_row(name, *cells, "all" if ok == summary["runs"] else str(ok))
     console.print(table)
+    for name, budget in manifest.get("budget", {}).items():
+        if budget is not None:
+            console.print(
+                f"{name}: spends ε = {budget['total']:.4g} over the run, for one agent's cost, "
+                "under the assumptions in manifest.json",
+                soft_wrap=True,
+            )
     _show_test(console, summary, [column for column in _TEST_COLUMNS if column[1] in recorded])
     asked = outcome.stored.config.checks.decay_from is not None
     for name, method in summary["methods"].items():

@@ -81,6 +81,8 @@ class Comparison:
     recorded: int
     status: dict[str, dict[str, int]]
     """How many of the runs that are looked at ended with each status, by method."""
+    epsilon: dict[str, float]
+    """What each differentially private method spends over the run."""
     mixed_point: tuple[str, ...]
     """The methods whose gradients are taken at the mixed point."""
     rows: tuple[Row, ...]
@@ -122,6 +124,11 @@ class Comparison:
                     f"{method}: {failed} of {self.runs} runs failed ({why}); left out of its mean "
                     "and of its pairs, which therefore speak of sound runs only"
                 )
+        for method, epsilon in self.epsilon.items():
+            told.append(
+                f"{method}: spends ε = {epsilon:.4g} over the run, for one agent's cost, "
+                "under the assumptions in manifest.json"
+            )
         if self.mixed_point:
             others = "the others'" if len(self.mixed_point) < len(self.methods) else "most methods'"
             told.append(
@@ -143,6 +150,8 @@ class Comparison:
     def verdicts(self) -> list[str]:
         """How many comparisons were made, and how many of the differences are real."""
         made = [row for row in self.rows if row.verdict is not None]
+        if not made:
+            return ["no comparison could be made"]
         count = {word: sum(row.real == word for row in made) for word in ("yes", "only alone")}
         return [
             f"{len(made)} comparison{'s' * (len(made) != 1)}: {count['yes']} real, "
@@ -179,6 +188,12 @@ class Comparison:
             "notes": self.notes(),
             "by_metric": rows,
         }
+
+
+def _epsilon(stored: Stored) -> dict[str, float]:
+    # Results of 0.1 know no budgets, and no method that has one.
+    budgets = stored.manifest.get("budget", {})
+    return {method: budget["total"] for method, budget in budgets.items() if budget is not None}
 
 
 def chosen_baseline(config: Config, baseline: str | None) -> str:
@@ -259,6 +274,7 @@ def compare(
         runs=sound.shape[1],
         recorded=stored.curves.sizes["run"],
         status={m: status_counts(s, STATUS_NAMES) for m, s in zip(methods, status, strict=True)},
+        epsilon=_epsilon(stored),
         mixed_point=tuple(m for m, t in stored.config.methods.items() if t.method in MIXED_POINT),
         rows=tuple(_corrected(row, comparisons) for row in judged),
         comparisons=comparisons,

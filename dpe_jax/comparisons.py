@@ -152,15 +152,19 @@ def show(screen: Console, comparison: Comparison) -> None:
         screen.print(textwrap.fill(line, _WIDTH, subsequent_indent="  "), soft_wrap=True)
 
 
+_NAME = 12
+"""Characters of a method's name in one line of a table; it is broken at hyphens first."""
+
+
 def _cells(row: Row, baseline: bool) -> tuple[str, str, str, str, str]:
-    mean = _cell(row.mean, row.interval)
+    mean, method = _cell(row.mean, row.interval), textwrap.fill(row.method, _NAME)
     if baseline:
-        return row.method, mean, "baseline", "", ""
+        return method, mean, "baseline", "", ""
     verdict = _better(row)
     if row.verdict in ("higher", "lower"):
         verdict += f":\n{'real' if row.real == 'yes' else row.real}"
     return (
-        row.method,
+        method,
         mean,
         _cell(row.difference, row.difference_interval, "+"),
         _cell(row.ratio, row.ratio_interval),

@@ -100,7 +100,7 @@ def geometric_conditions(c: float, q: float) -> tuple[Condition, ...]:
     return (
         Condition(
             name="stepsize sum",
-            statement="Σ λ^k = ∞ needs a stepsize that is not geometric",
+            statement="Σ λ^k = ∞",
             holds=False,
             detail=f"λ^k = {_show(c)} · {_show(q)}^k sums to {_show(c / (1 - q))}: x stops short",
         ),

@@ -5,11 +5,11 @@ import time
 import warnings
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dpe_jax.algorithms import EncryptedDSGD
+from dpe_jax.algorithms import EncryptedDSGD, GeometricDP
 from dpe_jax.config import Config, parse
 from dpe_jax.engine import Trace
 from dpe_jax.errors import InputError
@@ -29,6 +29,9 @@ from dpe_jax.results import (
 )
 from dpe_jax.simulation import Progress, Simulation
 from dpe_jax.summary import Check, checks, counted, failures, summarize
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def presets() -> dict[str, Config]:
@@ -98,7 +101,7 @@ def run(
         _simulate(simulation, optimum, scratch, progress)
         simulated = time.perf_counter()
         summary = summarize(simulation, optimum, open_curves(scratch), config.checks.decay_from)
-        notes += _failures(simulation, summary)
+        notes += [*_failures(simulation, summary), *_on_the_box(simulation, open_curves(scratch))]
         made = checks(config.checks, summary) if check else []
         summary["checks"] = [item._asdict() for item in made]
         summary["warnings"] = notes
@@ -154,6 +157,21 @@ def _simulate(simulation: Simulation, optimum: Optimum, folder: Path, progress: 
         write_trace(folder / "trace.zarr", method, whole, simulation)
 
 
+def _on_the_box(simulation: Simulation, curves: "xr.Dataset") -> list[str]:
+    """One line for each projected method of which runs end where the projection holds them."""
+    lines = []
+    for name, algorithm in simulation.algorithms.items():
+        if isinstance(algorithm, GeometricDP):
+            final = abs(curves.final_state.sel(algorithm=name))
+            held = int((final >= algorithm.radius).any(["agent", "coordinate"]).sum())
+            if held:
+                lines.append(
+                    f"{name}: {held} of {simulation.runs} runs end on the box |x_l| ≤ "
+                    f"{algorithm.radius:g} that x is projected on, as runs that diverge do"
+                )
+    return lines
+
+
 def _failures(simulation: Simulation, summary: dict[str, Any]) -> list[str]:
     """One line for each method of which runs failed: how many, when and why."""
     lines = []
@@ -163,7 +181,9 @@ def _failures(simulation: Simulation, summary: dict[str, Any]) -> list[str]:
             reach = simulation.algorithms[name].reach()
             reasons = {
                 STATUS_NAMES[LEFT_RANGE]: f"the range is |x| ≤ {reach:.6g}",
-                STATUS_NAMES[NON_FINITE]: "non-finite: a stochastic gradient was NaN or infinite",
+                STATUS_NAMES[
+                    NON_FINITE
+                ]: "non-finite: a gradient or an increment was NaN or infinite",
             }
             why = "; ".join(reasons[state] for state in failed)
             lines.append(

@@ -83,6 +83,8 @@ class PathVariance:
     """With ρ = 0."""
     multiplied: float
     """With random multipliers."""
+    largest_step: float
+    """The largest λ^k ‖H‖ on the path. Far beyond 2 descent is unstable: no prediction then."""
 
     @property
     def ratio(self) -> float:
@@ -105,7 +107,7 @@ def variance_along_path(
     iterations = len(stepsize)
     edges = np.unique(np.geomspace(1, iterations, _POINTS).astype(np.int64))
     dim = problem.dim
-    variances = [np.zeros((dim, dim)), np.zeros((dim, dim))]
+    variances, largest = [np.zeros((dim, dim)), np.zeros((dim, dim))], 0.0
     for first, end in zip([0, *edges[:-1]], edges, strict=True):
         x = jnp.asarray(path[(first + end - 1) // 2])
         g = np.asarray(_gradients(exact, x, key, _DRAWS_ALONG))
@@ -113,6 +115,7 @@ def variance_along_path(
         noise = centred @ centred.T / (_DRAWS_ALONG - 1) / problem.agents**2
         random = np.diag((g**2).mean(axis=2).sum(axis=0)) / problem.agents**2
         curvature, directions = np.linalg.eigh(hessian(exact, x))
+        largest = max(largest, float(abs(curvature).max() * stepsize[first:end].max()))
         for row, added in enumerate((noise, noise + multiplier_variance * random)):
             # In the eigenvectors of H a step is a product of elements.
             spread = directions.T @ variances[row] @ directions
@@ -121,7 +124,8 @@ def variance_along_path(
                 kept = 1 - step * curvature
                 spread = kept[:, None] * spread * kept + step**2 * rotated
             variances[row] = directions @ spread @ directions.T
-    return PathVariance(*(float(np.trace(variance)) for variance in variances))
+    conventional, multiplied = (float(np.trace(variance)) for variance in variances)
+    return PathVariance(conventional, multiplied, largest)
 
 
 @eqx.filter_jit

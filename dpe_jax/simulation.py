@@ -101,8 +101,13 @@ class Simulation:
             raise InputError("x0", x0, "finite numbers")
         object.__setattr__(self, "x0", np.broadcast_to(x0, shape).copy())
         record_points(self.iterations, self.points, self.spacing)
-        for algorithm in self.algorithms.values():
-            algorithm.check(self.network, self.start)
+        for name, algorithm in self.algorithms.items():
+            try:
+                algorithm.check(self.network, self.start)
+            except InputError as error:
+                # Neither x_0 nor the network says which method refuses them.
+                accepted = f"{error.accepted} (method {name})"
+                raise InputError(error.argument, error.value, accepted) from error
             algorithm.table(self.network, self._sample)
 
     @property

@@ -159,15 +159,20 @@ def _price(
             "noise": near.noise,
             "disagreement": near.disagreement,
         },
-        "along_path": along.ratio,
-        "variance": _variance_ratio(stored, name, beside),
+        "along_path": {
+            "ratio": along.ratio,
+            "conventional": along.conventional,
+            "encrypted": along.multiplied,
+            "largest_step": along.largest_step,
+        },
+        "variance": _variances(stored, name, beside),
         "random_stepsizes": gaps(name, COMMON),
         "attenuation_and_quantization": gaps(COMMON, beside),
     }
 
 
-def _variance_ratio(stored: Stored, name: str, beside: str) -> dict[str, float]:
-    """Of x̄ over runs at the end, summed over coordinates, with a paired bootstrap interval."""
+def _variances(stored: Stored, name: str, beside: str) -> dict[str, float]:
+    """Of x̄ over runs at the end, summed over coordinates; their ratio with a paired interval."""
     x = stored.curves.final_state.sel(algorithm=[name, beside]).mean("agent")
     x = x.transpose("algorithm", "run", "coordinate").values
     x = x[:, np.isfinite(x).all(axis=(0, 2))]
@@ -181,7 +186,14 @@ def _variance_ratio(stored: Stored, name: str, beside: str) -> dict[str, float]:
     variance = squares - (shifts**2).sum(axis=2)
     ratio = variance[:, 0] / variance[:, 1]
     low, high = np.quantile(ratio[1:], [0.025, 0.975])
-    return {"ratio": float(ratio[0]), "low": float(low), "high": float(high)}
+    own, base = (float(value) * runs / (runs - 1) for value in variance[0])
+    return {
+        "ratio": float(ratio[0]),
+        "low": float(low),
+        "high": float(high),
+        "encrypted": own,
+        "conventional": base,
+    }
 
 
 def _table(report: dict[str, Any]) -> str:
@@ -227,17 +239,20 @@ def _price_lines(name: str, found: dict[str, Any], iterations: list[int]) -> lis
             f"{_cell(one)} at k = {k}" for one, k in zip(cells, iterations, strict=True)
         )
 
-    near = found["near_optimum"]
+    near, along, measured = found["near_optimum"], found["along_path"], found["variance"]
+    predicted = f"{along['ratio']:.3g} ({along['encrypted']:.2e} over {along['conventional']:.2e})"
+    if along["largest_step"] > 2:
+        predicted += f", though λ‖∇²F‖ reaches {along['largest_step']:.2g}, which is unstable"
     return [
         f"- {name}, random stepsizes (beside `{COMMON}`): F(x̄) − F* is "
         f"{over_k(found['random_stepsizes'])} times as large.",
         f"- {name}, attenuation and quantization (`{COMMON}` beside `{found['beside']}`): "
         f"{over_k(found['attenuation_and_quantization'])} times.",
         f"- {name}, variance of x̄ over runs at the end, beside `{found['beside']}`: "
-        f"{_cell(found['variance'])} times. Predicted along the whole path: "
-        f"{found['along_path']:.3g}; from the moments at x* alone: {near['ratio']:.3g} "
-        f"(σ²d = {near['noise']:.3g}, G² = {near['disagreement']:.3g}, "
-        f"ρ² = {found['multiplier_variance']:.3g}).",
+        f"{_cell(measured)} times ({measured['encrypted']:.2e} over "
+        f"{measured['conventional']:.2e}). Predicted along the whole path: {predicted}; from the "
+        f"moments at x* alone: {near['ratio']:.3g} (σ²d = {near['noise']:.3g}, "
+        f"G² = {near['disagreement']:.3g}, ρ² = {found['multiplier_variance']:.3g}).",
     ]
 
 

@@ -16,7 +16,7 @@ import tomllib
 from typing import Any
 
 import jax.numpy as jnp
-from tune import EPSILON, PRESETS, RESULTS, ROOT, Study, best_of, study_of, sweep
+from tune import EPSILON, PRESETS, RESULTS, ROOT, Candidate, Study, best_of, study_of, sweep
 
 from dpe_jax import experiment
 from dpe_jax.folder import write_json
@@ -62,18 +62,28 @@ def _prices(study: Study, epsilons: list[float]) -> dict[str, Any]:
             prices["methods"][name] = {
                 f"{epsilon:g}": tuned[name]
                 if epsilon == EPSILON
-                else best_of(sweep(study._replace(epsilon=epsilon), name)).gap
+                else _least(sweep(study._replace(epsilon=epsilon), name))
                 for epsilon in epsilons
             }
     return prices
 
 
+def _least(tried: list[Candidate]) -> float:
+    best = best_of(tried)
+    if best.out:
+        raise SystemExit("every candidate is out")
+    return best.gap
+
+
 def _tuned(preset: str) -> dict[str, float]:
-    """Each method's gap as tuned."""
+    """Each method's least gap in the sweep at the preset's ε."""
+    best: dict[str, float] = {}
     with (RESULTS / f"{preset}.csv").open(encoding="utf-8", newline="") as file:
-        return {
-            row["method"]: float(row["gap"]) for row in csv.DictReader(file) if row["chosen"] == "1"
-        }
+        for row in csv.DictReader(file):
+            if not row["out"]:
+                name, gap = row["method"], float(row["gap"])
+                best[name] = min(gap, best.get(name, gap))
+    return best
 
 
 def _table(report: dict[str, Any]) -> str:
@@ -92,14 +102,10 @@ def _table(report: dict[str, Any]) -> str:
     ]
     for preset, prices in report.items():
         for name, found in prices["methods"].items():
-            cells = [_cell(found[e]) if e in found else "–" for e in epsilons]
+            cells = [f"{found[e]:.2e}" if e in found else "–" for e in epsilons]
             ends = f"{prices['start']:.2e} | {prices['conventional']:.2e}"
             lines.append(f"| {preset} | {ends} | {name} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
-
-
-def _cell(gap: float | None) -> str:
-    return "all failed" if gap is None else f"{gap:.2e}"
 
 
 if __name__ == "__main__":

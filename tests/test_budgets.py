@@ -79,7 +79,12 @@ def test_the_geometric_budget_is_the_direct_sum() -> None:
     assert budget.total < limit
     # Scales far below the smallest float leave it as it is.
     assert GEOMETRIC.budget(NETWORK, 9, 20_000).total == pytest.approx(limit, rel=1e-12)
-    json.dumps(budget.describe(), allow_nan=False)
+    told = json.loads(json.dumps(budget.describe(), allow_nan=False))
+    assert told["iteration"][0] == 0
+    assert told["iteration"][-1] == len(budget.epsilon) - 1
+    for k, epsilon, spent in zip(told["iteration"], told["epsilon"], told["spent"], strict=True):
+        assert epsilon == budget.epsilon[k]
+        assert spent == pytest.approx(math.fsum(direct[: k + 1]), rel=1e-12)
     assert GEOMETRIC.budget(NETWORK, 9, 1).total == 0
 
 

@@ -120,6 +120,7 @@ def test_the_recursion_along_the_path_is_that_of_a_loop() -> None:
     # Moments are from draws, and stand for some iterations each.
     assert found.conventional == pytest.approx(np.trace(plain), rel=0.06)
     assert found.multiplied == pytest.approx(np.trace(multiplied), rel=0.06)
+    assert found.largest_step == pytest.approx(0.3 * np.linalg.eigvalsh(H)[-1], rel=1e-9)
 
 
 def test_the_path_of_minibatches() -> None:

@@ -185,7 +185,7 @@ def test_a_start_out_of_range_is_refused_in_one_short_line(make, limit: float, n
     x0[3, 1] = -1.5 * limit
     with pytest.raises(InputError) as caught:
         Simulation({"m": method}, BOWL, NETWORK, 1, 1, x0=x0)
-    message = f"x0 = {1.5 * limit!r}: expected numbers of magnitude at most {named}"
+    message = f"x0 = {1.5 * limit!r}: expected numbers of magnitude at most {named} (method m)"
     assert str(caught.value) == message
 
 
@@ -228,5 +228,36 @@ def test_why_runs_failed_is_said(tmp_path) -> None:
     changes = {"problem.curvature": [9e28, 9e28], "problem.spread": 1e12}
     notes, detail = failing(tmp_path / "infinite", STEEP, **changes)
     [note] = [note for note in notes if "first by iteration" in note]
-    assert "20 non-finite, the first by iteration 1; non-finite: a stochastic gradient" in note
+    assert (
+        "20 non-finite, the first by iteration 1; non-finite: a gradient or an increment was NaN"
+        in note
+    )
     assert detail == "20 of 20 failed: 20 non-finite"
+
+
+@pytest.mark.parametrize(("c", "held"), [(30.0, True), (0.1, False)])
+def test_runs_that_end_on_the_box_are_told(tmp_path, c: float, held: bool) -> None:
+    """What is projected cannot leave the range, so divergence shows on the box only."""
+    method = {"method": "GeometricDP", "c": c, "q": 0.999, "M": 0.1, "p": 0.9995, "radius": 4.0}
+    changes = {"methods": {"geo": method | {"gradient_bound": 5.0}}}
+    outcome = experiment.run(small.config(changes), tmp_path / "out")
+    told = [line for line in outcome.warnings if "end on the box" in line]
+    final = outcome.stored.curves.final_state.values
+    expected = int((abs(final) >= 4.0).any(axis=(0, 1, 2)).sum())
+    assert (expected > 0) is held
+    assert told == (
+        [
+            f"geo: {expected} of 20 runs end on the box |x_l| ≤ 4 that x is projected on, as runs "
+            "that diverge do"
+        ]
+        if held
+        else []
+    )
+
+
+def test_a_start_out_of_range_is_refused_in_the_name_of_its_method() -> None:
+    ternary = {"method": "TernaryDSGD", "range": 2.0}
+    ternary |= {"gamma": small.GAMMA, "stepsize": small.STEPSIZE}
+    changes = {"x0": [3.0, 0.0], "methods": {"plain": small.CONVENTIONAL, "short": ternary}}
+    with pytest.raises(InputError, match=r"^x0 = 3\.0: .* range = 2 \(method short\)$"):
+        small.config(changes).build()

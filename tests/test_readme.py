@@ -116,9 +116,11 @@ def test_the_page_on_accuracy() -> None:
         price = methods["encrypted"]["price"]
         split = price["attenuation_and_quantization"][-1], price["random_stepsizes"][-1]
         prices.append(f"| {preset} | {last} | {cell(split[0])} | {cell(split[1])} |")
+        measured, along = price["variance"], price["along_path"]
+        both = [f"{v['encrypted']:.1e} / {v['conventional']:.1e}" for v in (measured, along)]
         variances.append(
-            f"| {preset} | {cell(price['variance'])} | {price['along_path']:.3g} | "
-            f"{price['near_optimum']['ratio']:.3g} |"
+            f"| {preset} | {cell(measured)} ({both[0]}) | {along['ratio']:.3g} ({both[1]}) | "
+            f"{along['largest_step']:.2g} | {price['near_optimum']['ratio']:.3g} |"
         )
         for name in PRIVATE if preset in PRESETS else ():
             found = methods[name]
@@ -129,7 +131,7 @@ def test_the_page_on_accuracy() -> None:
                 f"{end['last_tenth']:.2f} | {found['epsilon_of_equal_noise']:.2g} |"
             )
     assert lines_of(page, "| preset | k | attenuation") == prices
-    assert lines_of(page, "| preset | measured | along") == variances
+    assert lines_of(page, "| preset | measured ratio") == variances
     assert lines_of(page, "| preset | method | floor of the noise") == floors
     epsilon = (ROOT / "results" / "accuracy" / "epsilon.md").read_text(encoding="utf-8")
     assert lines_of(page, "| preset | x_0 |") == lines_of(epsilon.rstrip(), "| preset | x_0 |")

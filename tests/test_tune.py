@@ -6,6 +6,7 @@ import io
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small import SMALL
 
@@ -32,7 +33,7 @@ def test_a_preset_is_what_its_sweep_chose(preset: str) -> None:
     chosen = [row for row in rows if row["chosen"] == "1"]
     assert [row["method"] for row in chosen] == list(methods)
     for row in chosen:
-        settings = {key for key in row if row[key]} - {"method", "gap", "chosen"}
+        settings = {key for key in row if row[key]} - {"method", "gap", "out", "chosen"}
         assert settings
         for key in settings:
             assert value(methods[row["method"]], key) == float(row[key])
@@ -40,7 +41,7 @@ def test_a_preset_is_what_its_sweep_chose(preset: str) -> None:
             other
             for other in rows
             if other["method"] == row["method"]
-            and other["gap"] not in ("failed", "overshoots")
+            and not other["out"]
             and float(other["gap"]) < float(row["gap"])
         ]
         # What fails among as many runs as the preset has is passed over: a ternary range too short.
@@ -82,7 +83,7 @@ def test_a_sweep_goes_on_while_the_best_is_at_an_end(monkeypatch) -> None:
     scales = [one.scale for one in tried]
     best = tune.best_of(tried)
     assert min(scales) < best.scale < max(scales)
-    assert best.gap == min(one.gap for one in tried if one.gap is not None)
+    assert best.gap == min(one.gap for one in tried if not one.out)
     assert max(scales) > 0.05
     monkeypatch.setattr(tune, "MOST_BEYOND", 0)
     assert len(tune.sweep(tune.study_of(TABLES, 4), "conventional")) == 2
@@ -95,7 +96,8 @@ def test_a_candidate_in_which_a_run_fails_is_out(monkeypatch) -> None:
     study = tune.study_of(TABLES, 4)
     tried = tune.sweep(study, "ternary")
     assert len(tried) == 2 * len(tune.RANGES) * len(tune.GAMMAS)
-    assert all(one.gap is None for one in tried if one.scale == 100.0)
+    assert all(one.out == "failed" for one in tried if one.scale == 100.0)
+    assert not any(one.out for one in tried if one.scale == 0.3)
     assert tune.best_of(tried).scale == 0.3
     sound = tune.Candidate(0.3, {"stepsize": {"scale": 0.3}}, 0.1)
     failing = [tune.Candidate(1e4, {"stepsize": {"scale": 1e4}}, 1e-9)]
@@ -110,11 +112,11 @@ def test_a_candidate_that_overshoots_is_out(monkeypatch) -> None:
     monkeypatch.setattr(tune, "MOST_BEYOND", 0)
     study = tune.study_of(TABLES | {"iterations": 400}, 4)
     (one,) = tune.sweep(study, "conventional")
-    assert (one.gap, one.out) == (None, "overshoots")
+    assert one.out == "overshoots"
+    assert one.gap < 0.1
     monkeypatch.setattr(tune, "OVERSHOOT", 1e9)
     (one,) = tune.sweep(study, "conventional")
-    assert one.gap is not None
-    assert one.gap < 0.1
+    assert not one.out
 
 
 def test_laplace_noise_spends_the_budget_and_no_more(monkeypatch) -> None:
@@ -132,13 +134,15 @@ def test_laplace_noise_spends_the_budget_and_no_more(monkeypatch) -> None:
 
 def test_rows_name_every_setting_and_the_one_that_won() -> None:
     tried = [
-        tune.Candidate(1.0, {"stepsize": {"scale": 1.0}, "range": 4.0}, None, "failed"),
+        tune.Candidate(1.0, {"stepsize": {"scale": 1.0}, "range": 4.0}, np.nan, "failed"),
+        tune.Candidate(4.0, {"stepsize": {"scale": 4.0}, "range": 4.0}, 0.125, "overshoots"),
         tune.Candidate(2.0, {"stepsize": {"scale": 2.0}, "range": 4.0}, 0.25),
     ]
     file = io.StringIO()
-    tune.write_rows(file, tune.rows({"m": tried}, {"m": tried[1]}))
+    tune.write_rows(file, tune.rows({"m": tried}, {"m": tried[2]}))
     assert file.getvalue().splitlines() == [
-        "method,stepsize.scale,range,gap,chosen",
-        "m,1.0,4.0,failed,0",
-        "m,2.0,4.0,0.25,1",
+        "method,stepsize.scale,range,gap,out,chosen",
+        "m,1.0,4.0,,failed,0",
+        "m,4.0,4.0,0.125,overshoots,0",
+        "m,2.0,4.0,0.25,,1",
     ]

@@ -75,10 +75,13 @@ class Budget:
     assumptions: tuple[str, ...]
 
     def describe(self) -> dict[str, Any]:
-        """For the manifest: first, last and total ε, and what they rest on."""
+        """For the manifest: ε of some iterations and spent by their end, and what they rest on."""
+        last = len(self.epsilon) - 1
+        at = np.unique(np.geomspace(1, last + 1, 20).astype(np.int64)) - 1
         return {
-            "first": float(self.epsilon[0]),
-            "last": float(self.epsilon[-1]),
+            "iteration": at.tolist(),
+            "epsilon": self.epsilon[at].tolist(),
+            "spent": np.cumsum(self.epsilon)[at].tolist(),
             "total": self.total,
             "limit": self.limit,
             "assumptions": list(self.assumptions),

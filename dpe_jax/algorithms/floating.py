@@ -155,6 +155,8 @@ def laplace_assumptions(clip: bool) -> tuple[str, ...]:
     return (
         "adjacent: the costs of one agent differ; x_0 and the other agents' do not",
         gradients + (held if clip else "nothing clips or checks them"),
+        "f_i is made of agent i's data alone, and schedules, bound and noise of nobody's: features "
+        "standardised over all agents, or stepsizes tuned on their data, tell more",
         "ideal Laplace noise; that of the simulation has 2³² values, within ±22.2 scales",
         "all messages of iterations 0 … iterations − 1 are seen; x itself is not",
     )
