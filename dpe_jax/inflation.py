@@ -88,7 +88,9 @@ class PathVariance:
 
     @property
     def ratio(self) -> float:
-        """The second over the first."""
+        """The second over the first; inf where only multipliers make any."""
+        if self.conventional == 0:
+            return float("inf") if self.multiplied else 1.0
         return self.multiplied / self.conventional
 
 

@@ -5,7 +5,7 @@ import pytest
 from common import run
 
 from dpe_jax.algorithms import ConventionalDSGD, EncryptedDSGD
-from dpe_jax.inflation import Inflation, inflation, variance_along_path
+from dpe_jax.inflation import Inflation, PathVariance, inflation, variance_along_path
 from dpe_jax.network import Network
 from dpe_jax.problems import Quadratic, breast_cancer
 from dpe_jax.schedules import PowerLaw
@@ -133,3 +133,5 @@ def test_the_path_of_minibatches() -> None:
     still = variance_along_path(exact, np.zeros(problem.dim), steps, 0.3)
     assert still.conventional < 1e-25
     assert still.multiplied > 0
+    assert PathVariance(0.0, 1.0, 1.0).ratio == np.inf
+    assert PathVariance(0.0, 0.0, 1.0).ratio == 1

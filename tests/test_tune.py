@@ -77,6 +77,7 @@ TABLES = {
 }
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_while_the_best_is_at_an_end(monkeypatch) -> None:
     monkeypatch.setattr(tune, "SCALES", (0.001, 0.01))
     tried = tune.sweep(tune.study_of(TABLES, 4), "conventional")
@@ -89,6 +90,7 @@ def test_a_sweep_goes_on_while_the_best_is_at_an_end(monkeypatch) -> None:
     assert len(tune.sweep(tune.study_of(TABLES, 4), "conventional")) == 2
 
 
+@pytest.mark.slow
 def test_a_candidate_in_which_a_run_fails_is_out(monkeypatch) -> None:
     """Beyond the range of ternary messages, and with a stepsize that diverges."""
     monkeypatch.setattr(tune, "SCALES", (0.3, 100.0))
@@ -119,6 +121,7 @@ def test_a_candidate_that_overshoots_is_out(monkeypatch) -> None:
     assert not one.out
 
 
+@pytest.mark.slow
 def test_laplace_noise_spends_the_budget_and_no_more(monkeypatch) -> None:
     monkeypatch.setattr(tune, "SCALES", (1.0,))
     monkeypatch.setattr(tune, "MOST_BEYOND", 0)
