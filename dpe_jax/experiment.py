@@ -179,11 +179,10 @@ def _failures(simulation: Simulation, summary: dict[str, Any]) -> list[str]:
         failed = failures(method["status"])
         if failed:
             reach = simulation.algorithms[name].reach()
+            not_finite = "non-finite: a gradient or an increment was NaN or infinite"
             reasons = {
                 STATUS_NAMES[LEFT_RANGE]: f"the range is |x| ≤ {reach:.6g}",
-                STATUS_NAMES[
-                    NON_FINITE
-                ]: "non-finite: a gradient or an increment was NaN or infinite",
+                STATUS_NAMES[NON_FINITE]: not_finite,
             }
             why = "; ".join(reasons[state] for state in failed)
             lines.append(

@@ -33,7 +33,9 @@ from dpe_jax.courses import courses
 from dpe_jax.floor import floor
 from dpe_jax.folder import write_json
 from dpe_jax.inflation import inflation, variance_along_path
+from dpe_jax.problems import Optimum
 from dpe_jax.results import Stored, holds, load
+from dpe_jax.simulation import Simulation
 
 METRICS = ("gap_mean_state", "error_worst_agent")
 TITLES = {"gap_mean_state": "F(x̄) − F*", "error_worst_agent": "max ‖x_i − x*‖"}
@@ -123,7 +125,7 @@ def _add_predictions(report: dict[str, Any], stored: Stored, comparison: Compari
     for name, algorithm in methods.items():
         entry = report["methods"][name]
         if isinstance(algorithm, EncryptedDSGD) and name != COMMON:
-            entry["price"] = _price(stored, algorithm, name, beside, points)
+            entry["price"] = _price(stored, simulation, optimum, name, beside, points)
         budget = stored.manifest["budget"].get(name)
         if budget:
             last = int(stored.curves.iteration.values[-1])
@@ -136,13 +138,19 @@ def _add_predictions(report: dict[str, Any], stored: Stored, comparison: Compari
 
 
 def _price(
-    stored: Stored, algorithm: EncryptedDSGD, name: str, beside: str, points: list[int]
+    stored: Stored,
+    simulation: Simulation,
+    optimum: Optimum,
+    name: str,
+    beside: str,
+    points: list[int],
 ) -> dict[str, Any]:
     """What random stepsizes cost, predicted and measured, and what the rest does."""
-    simulation = stored.config.build()
-    problem, iterations = simulation.problem, np.arange(simulation.iterations)
+    algorithm, problem = simulation.algorithms[name], simulation.problem
+    assert isinstance(algorithm, EncryptedDSGD)  # no other has such a price
+    iterations = np.arange(simulation.iterations)
     rho = float(algorithm.multipliers.variance)
-    near = inflation(problem, problem.solve(), rho)
+    near = inflation(problem, optimum, rho)
     along = variance_along_path(
         problem, simulation.start.mean(axis=0), algorithm.stepsize.values(iterations), rho
     )

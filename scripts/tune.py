@@ -5,12 +5,12 @@
 Every method gets the candidates below, and larger or smaller stepsizes as long as the best is at an
 end; the one with the least mean F(x̄) − F* at the last iteration wins, if no run fails in it and
 that mean nowhere passes ten times its start; this must hold among as many runs as the preset has as
-well. What decides privacy is not tuned: multipliers, δ, shares, and
-the ε that both differentially private methods spend over the run, from which the Laplace scale
-follows. These clip gradients, so that their ε holds, at a bound that is tuned: a share of the
-largest norm of 4096 stochastic gradients of each agent at x_0 and at x*. Runs draw from seeds after
-the preset's own. With --write the preset is rewritten, and all candidates go to
-results/tuning/PRESET.csv, where those of methods not swept this time stay.
+well. What decides privacy is not tuned: multipliers, δ, shares, and the ε that both differentially
+private methods spend over the run, from which the Laplace scale follows. These clip gradients, so
+that their ε holds, at a bound that is tuned: a share of the largest norm of 4096 stochastic
+gradients of each agent at x_0 and at x*. Runs draw from seeds after the preset's own. With --write
+the preset is rewritten, and all candidates go to results/tuning/PRESET.csv, where those of methods
+not swept this time stay.
 """
 
 import argparse
@@ -41,7 +41,7 @@ EPSILON = 1000.0
 to move from x_0 (results/accuracy/epsilon.md)."""
 
 SCALES = (0.1, 0.3, 1.0, 3.0, 10.0)
-"""Of stepsizes; of GeometricDP, whose stepsizes are that times the bound's share of a tenth, c."""
+"""Of stepsizes; c, the first one of GeometricDP, is a tenth of them."""
 
 OVERSHOOT = 10.0
 """How many times its start the mean F(x̄) − F* may reach on the way."""

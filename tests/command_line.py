@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small import CONVENTIONAL, ENCRYPTED
+from small import CONVENTIONAL, ENCRYPTED, write
 
 from dpe_jax import cli
 from dpe_jax.folder import CHECKPOINT
@@ -45,6 +45,32 @@ def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     *warnings, line = captured.err.splitlines()
     assert all("INSECURE TEST KEYS" in warning for warning in warnings)
     assert line.startswith("dpe: ")
+    return line
+
+
+def refused_config(
+    changes: dict[str, Any], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> str:
+    """The one line in which `dpe run` refuses a configuration, and leaves nothing behind."""
+    path = write(folder, changes)
+    line = refusal(["run", path, "--out", str(folder / "out")], capsys)
+    assert [entry.name for entry in folder.iterdir()] == [Path(path).name]
+    return line
+
+
+def refused_key(
+    changes: dict[str, Any],
+    expected: tuple[str, str, str],
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> str:
+    """The same; it begins with a key, shows its value, and says what is accepted."""
+    line = refused_config(changes, folder, capsys)
+    key, shown, accepted = expected
+    assert line.startswith(f"dpe: {key}")
+    head, _, tail = line.partition(": expected ")
+    assert shown in head
+    assert accepted in tail
     return line
 
 

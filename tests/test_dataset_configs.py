@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
+from command_line import refused_key
 from small import ENCRYPTED, config, tables
 
 from dpe_jax.cli import main
@@ -109,18 +110,7 @@ BAD: list[tuple[dict[str, Any], tuple[str, str, str]]] = [
 
 @pytest.mark.parametrize(("changes", "expected"), BAD, ids=lambda v: str(v)[:60])
 def test_a_bad_key_is_refused_in_one_line(changes, expected, tmp_path, capsys) -> None:
-    path = tmp_path / "bad.toml"
-    path.write_text(tomli_w.dumps(tables(changes)), encoding="utf-8")
-    assert main(["run", str(path), "--out", str(tmp_path / "out")]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    [line] = captured.err.splitlines()
-    name, shown, accepted = expected
-    assert line.startswith(f"dpe: {name}")
-    head, _, tail = line.partition(": expected ")
-    assert shown in head
-    assert accepted in tail
-    assert not (tmp_path / "out").exists()
+    refused_key(changes, expected, tmp_path, capsys)
 
 
 FIGURES = {
