@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     )
     from dpe_jax.results import load
     from dpe_jax.schedules import OptaxSchedule, PowerGrowth, PowerLaw, Schedule
-    from dpe_jax.simulation import ConditionWarning, Result, Simulation, simulate
+    from dpe_jax.simulation import ConditionWarning, Simulation
     from dpe_jax.stepsizes import (
         Gamma,
         LogNormal,
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         TwoPoint,
         Uniform,
     )
+    from dpe_jax.study import Result, Study, simulate
     from dpe_jax.verification import Report, verify
 
 __all__ = [
@@ -93,6 +94,7 @@ __all__ = [
     "Schedule",
     "SensorEstimation",
     "Simulation",
+    "Study",
     "TailoredDP",
     "TernaryDSGD",
     "TwoPoint",
@@ -147,7 +149,7 @@ _HOME = {
     ),
     "results": ("load",),
     "schedules": ("OptaxSchedule", "PowerGrowth", "PowerLaw", "Schedule"),
-    "simulation": ("ConditionWarning", "Result", "Simulation", "simulate"),
+    "simulation": ("ConditionWarning", "Simulation"),
     "stepsizes": (
         "Gamma",
         "LogNormal",
@@ -157,6 +159,7 @@ _HOME = {
         "TwoPoint",
         "Uniform",
     ),
+    "study": ("Result", "Study", "simulate"),
     "verification": ("Report", "verify"),
 }
 

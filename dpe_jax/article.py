@@ -44,7 +44,7 @@ def _bound_row(agents: int) -> dict[str, Any]:
     from dpe_jax.network import Network
     from dpe_jax.problems import Quadratic
     from dpe_jax.schedules import PowerLaw
-    from dpe_jax.simulation import simulate
+    from dpe_jax.study import simulate
 
     network = Network.complete(agents, weights=np.ones((agents, agents)) - np.eye(agents))
     problem = Quadratic(np.ones((agents, 1, 1)), np.zeros((agents, 1)))

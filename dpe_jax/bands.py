@@ -32,7 +32,7 @@ class Band(NamedTuple):
 def band(values: Float[np.ndarray, "points runs"], low: float = 0.05, high: float = 0.95) -> Band:
     """Mean, standard error and quantiles over runs, in float64.
 
-    A NaN stands for a run that has failed (see `engine.Recording`). Where no run is sound, the
+    A NaN stands for a run that has failed (see `recording.Recording`). Where no run is sound, the
     figures are NaN and `sound` is 0. A value that overflowed to infinity makes the mean infinite.
     """
     with np.errstate(invalid="ignore", over="ignore"):

@@ -5,27 +5,29 @@ iterates; arrays are [agent, coordinate, lane]; a block of lanes is one call aft
 single compiled program, so memory is bounded by the block and the host sees progress in between.
 """
 
-import collections
-import concurrent.futures
-import threading
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int8, Int32, Int64, UInt32
+from jaxtyping import Array, Float, Float64, Int8, Int32, Int64, UInt32
 
-from dpe_jax import philox
+from dpe_jax import philox, stacking
 from dpe_jax.algorithms.base import Algorithm, Row, State
 from dpe_jax.draws import Draws
 from dpe_jax.exchange import Exchange
 from dpe_jax.lattice import OK
 from dpe_jax.network import Network
-from dpe_jax.observe import Metric, observe
+from dpe_jax.observe import PEAKS, Metric, observe, worst_square
 from dpe_jax.problems.base import Optimum, Problem
+from dpe_jax.recording import Keep, Log, Place, Recording, Snapshot, Values
 from dpe_jax.timeline import Chunk, plan
+from dpe_jax.tracing import Buffers
+
+T = TypeVar("T")
 
 LANE_MULTIPLE = 16
 """Blocks are padded to a multiple of this many lanes, so that one lane alone runs the same
@@ -39,12 +41,15 @@ class Setting(eqx.Module):
     """Everything that a program reads and never changes."""
 
     algorithm: Algorithm
+    """The methods of all configurations in one, without schedules; see `stacking`."""
     problem: Problem
     exact_problem: Problem
     """The same problem in float64, for metrics."""
     optimum: Optimum
     exchange: Exchange
     key: tuple[UInt32[Array, ""], UInt32[Array, ""]]
+    lane: Int32[Array, " lanes"] | None
+    """Each lane's configuration; None if there is one."""
     metrics: tuple[Metric, ...] = eqx.field(static=True)
 
     def draws(self, run: UInt32[Array, " lanes"], time: Int64[Array, ""]) -> Draws:
@@ -57,48 +62,19 @@ class Setting(eqx.Module):
         problem = self.problem
         return Draws(key, run, time.astype(jnp.uint32), problem.agents, problem.dim)
 
-
-class Recording(NamedTuple):
-    """What one block of lanes leaves behind, on the host."""
-
-    run: UInt32[np.ndarray, " lanes"]
-    curves: dict[str, Float[np.ndarray, "points *agents lanes"]]
-    """float32; NaN from the first record point at which a lane's status is not ok."""
-    status: Int8[np.ndarray, " lanes"]
-    failed_at: Int64[np.ndarray, " lanes"]
-    """The first record point at which the lane was not ok, or −1."""
-    final: Float[np.ndarray, "agents dim lanes"]
-    """The agents' positions at the end; NaN in a lane whose status is not ok."""
-    trace: "Trace | None"
+    def row(self, table: Row, index: Int64[Array, ""]) -> Row:
+        """The coefficients of one iteration: numbers, or one a lane."""
+        row = jax.tree.map(lambda column: column[index], table)
+        return row if self.lane is None else jax.tree.map(lambda column: column[self.lane], row)
 
 
-class Trace(NamedTuple):
-    """Integers of the traced lanes, as the production program computed and used them."""
+class Moving(eqx.Module):
+    """What a program carries from one iteration to the next."""
 
-    run: UInt32[np.ndarray, " lanes"]
-    state: Int64[np.ndarray, "lanes moments agents dim"]
-    """Y_0 … Y_K."""
-    level: Int64[np.ndarray, "lanes iterations agents dim"]
-    """q_0 … q_{K−1}, the messages."""
-    sums: Int64[np.ndarray, "lanes iterations agents dim"]
-    """v_0 … v_{K−1}, what the exchange gave."""
-    increment: Int64[np.ndarray, "lanes iterations agents dim"]
-    """U_0 … U_{K−1}, what the update subtracted: Y_k + Γ^k v_k − Y_{k+1} in the program's integers.
-
-    U is not taken from the program's floating point. XLA may evaluate that a second time for the
-    trace, and round it otherwise than for the update; integers it cannot round.
-    """
-    status: Int8[np.ndarray, " lanes"]
-    """Of the whole run; a lane that failed keeps words beyond the range from then on."""
-
-
-class _Buffers(NamedTuple):
-    """What the traced lanes of one chunk emit."""
-
-    state: Int64[Array, "iterations agents dim traced"]
-    level: Int64[Array, "iterations agents dim traced"]
-    sums: Int64[Array, "iterations agents dim traced"]
-    mixing: Int64[Array, "iterations agents dim traced"]
+    state: State
+    peak: Float64[Array, " lanes"] | None
+    """The largest max_i ‖x_i − x*‖² since the last record point, if that is recorded."""
+    buffers: Buffers | None
 
 
 @eqx.filter_jit
@@ -112,175 +88,216 @@ def _advance(
     table: Row,
     origin: Int64[Array, ""],
     segments: tuple[Array, Array, Array],
-    moving: tuple[State, _Buffers | None],
-) -> tuple[tuple[State, _Buffers | None], tuple[dict[str, Array], Int8[Array, "segments lanes"]]]:
+    moving: Moving,
+) -> tuple[Moving, Values]:
     """One chunk. `table` holds the coefficients from iteration `origin` on."""
     setting, run, traced = fixed
     algorithm, problem, exchange = setting.algorithm, setting.problem, setting.exchange
 
-    def row_at(k: Array) -> Row:
-        return jax.tree.map(lambda column: column[k - origin], table)
-
     def record(
-        state: State, k: Array
+        moving: Moving, k: Array
     ) -> tuple[dict[str, Float[Array, "*agents lanes"]], Int8[Array, " lanes"]]:
-        _, step = algorithm.step(state, problem, exchange, setting.draws(run, k + 1), row_at(k))
+        draws, row = setting.draws(run, k + 1), setting.row(table, k - origin)
+        _, step = algorithm.step(moving.state, problem, exchange, draws, row)
         values = observe(
             setting.metrics,
             step.position,
             step.quantization_error,
             setting.exact_problem,
             setting.optimum,
+            moving.peak,
         )
-        rounded = {name: value.astype(jnp.float32) for name, value in values.items()}
-        return rounded, algorithm.status(state)
+        status = algorithm.status(moving.state)
+        # What a lane shows from the point on at which it failed is no measurement.
+        rounded = {
+            name: jnp.where(status == OK, value, jnp.nan).astype(jnp.float32)
+            for name, value in values.items()
+        }
+        return rounded, status
 
-    def skip(state: State, k: Array):
-        shapes = eqx.filter_eval_shape(record, state, k)
+    def skip(moving: Moving, k: Array):
+        shapes = eqx.filter_eval_shape(record, moving, k)
         return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
-    def iterate(
-        i: Array, carry: tuple[State, _Buffers | None], start: Array
-    ) -> tuple[State, _Buffers | None]:
-        state, buffers = carry
+    def iterate(i: Array, moving: Moving, start: Array) -> Moving:
         k = start + i
-        before = algorithm.integer_state(state)
-        state, step = algorithm.step(state, problem, exchange, setting.draws(run, k + 1), row_at(k))
+        before = algorithm.integer_state(moving.state)
+        draws, row = setting.draws(run, k + 1), setting.row(table, k - origin)
+        state, step = algorithm.step(moving.state, problem, exchange, draws, row)
+        peak, buffers = moving.peak, moving.buffers
+        if peak is not None:
+            peak = jnp.maximum(peak, worst_square(step.position, setting.optimum))
         if buffers is not None:
             assert before is not None  # the caller gives buffers to lattice methods only
-            emitted = _Buffers(before, step.message, step.sums, step.mixing)
+            emitted = Buffers(before, step.message, step.sums, step.mixing)
             buffers = jax.tree.map(
                 lambda buffer, value: buffer.at[k - origin].set(value[..., traced]),
                 buffers,
                 emitted,
             )
-        return state, buffers
+        return Moving(state, peak, buffers)
 
-    def segment(carry: tuple[State, _Buffers | None], item: tuple[Array, Array, Array]):
+    def segment(moving: Moving, item: tuple[Array, Array, Array]):
         start, length, keep = item
-        recorded = jax.lax.cond(keep, record, skip, carry[0], start)
-        carry = jax.lax.fori_loop(
-            jnp.int64(0), length, lambda i, carry: iterate(i, carry, start), carry
+        recorded = jax.lax.cond(keep, record, skip, moving, start)
+        if moving.peak is not None:
+            peak = jnp.where(keep, 0.0, moving.peak)
+            moving = eqx.tree_at(lambda moving: moving.peak, moving, peak)
+        moving = jax.lax.fori_loop(
+            jnp.int64(0), length, lambda i, moving: iterate(i, moving, start), moving
         )
-        return carry, recorded
+        return moving, recorded
 
-    return jax.lax.scan(segment, moving, segments)
+    moving, (curves, status) = jax.lax.scan(segment, moving, segments)
+    bad = status != OK
+    failed = jnp.where(jnp.any(bad, axis=0), jnp.argmax(bad, axis=0), -1).astype(jnp.int32)
+    return moving, Values(curves, failed)
 
 
 @eqx.filter_jit
-def _finish(setting: Setting, state: State) -> tuple[Array, Array | None]:
-    return setting.algorithm.position(state), setting.algorithm.integer_state(state)
+def _finish(
+    setting: Setting, state: State
+) -> tuple[Array, Int8[Array, " lanes"], Int64[Array, "agents dim lanes"] | None]:
+    algorithm = setting.algorithm
+    return algorithm.position(state), algorithm.status(state), algorithm.integer_state(state)
 
 
 class Program(NamedTuple):
-    """What all blocks of one method have in common."""
+    """What all blocks of some configurations of one method have in common."""
 
+    algorithms: tuple[Algorithm, ...]
+    """The method of each configuration, as it is on the host."""
     setting: Setting
     network: Network
     x0: Float[np.ndarray, "agents dim"]
     points: Int64[np.ndarray, " points"]
     """Iterations at which metrics are recorded."""
     trace: tuple[int, ...]
-    """Run numbers to trace."""
+    """Run numbers to trace, of a single configuration."""
     lanes: int
     """Lanes in a block; a shorter last block is padded, so that it needs no program of its own."""
+    columns: int
+    """Configurations in a block; fewer are padded likewise."""
+    keep: Keep
 
 
-class _StoppedError(Exception):
-    """Raised inside a block that is no longer wanted."""
+class Saving(NamedTuple):
+    """How a block is kept while it runs."""
 
-
-def run_blocks(
-    program: Program, runs: int, workers: int, progress: Callable[[int], None]
-) -> Iterator[Recording]:
-    """Simulate runs 0 … runs − 1 block by block, in order, `workers` blocks at a time.
-
-    Threads that compute whole blocks use several processors better than XLA does within a step
-    (and jax 0.12 runs a fused step on one processor only).
-    """
-    blocks = (
-        np.arange(first, min(first + program.lanes, runs), dtype=np.uint32)
-        for first in range(0, runs, program.lanes)
-    )
-    if workers == 1 or runs <= program.lanes:
-        yield from (run_block(program, block, progress) for block in blocks)
-        return
-    stop, one_at_a_time = threading.Event(), threading.Lock()
-
-    def report(done: int) -> None:
-        if stop.is_set():
-            raise _StoppedError
-        with one_at_a_time:
-            progress(done)
-
-    pending: collections.deque[concurrent.futures.Future[Recording]] = collections.deque()
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        try:
-            for block in blocks:
-                pending.append(pool.submit(run_block, program, block, report))
-                if len(pending) > workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+    found: Snapshot | None
+    """Where to go on from."""
+    save: Callable[[Callable[[], Snapshot]], None]
+    """Called between two chunks; may call for the snapshot, and keep it."""
 
 
 def run_block(
     program: Program,
-    run: UInt32[np.ndarray, " lanes"],
+    first: int,
+    runs: int,
     progress: Callable[[int], None] = lambda _: None,
+    saving: Saving | None = None,
+    device: Place = None,
 ) -> Recording:
-    """Simulate one block of lanes through all record points.
+    """Simulate runs first … first + runs − 1 of each configuration through all record points.
 
-    `run` gives each lane's run number; `progress` is told lane-iterations as they are done.
+    Lanes are in the order of configurations, and for each in that of runs. `progress` is told
+    lane-iterations as they are done.
     """
-    setting, points = program.setting, program.points
-    lanes = len(run)
-    width = -(-max(lanes, program.lanes) // LANE_MULTIPLE) * LANE_MULTIPLE
-    padded = jnp.asarray(np.concatenate([run, np.full(width - lanes, run[-1], np.uint32)]))
-    problem = setting.problem
+    numbers = np.tile(np.arange(first, first + runs, dtype=np.uint32), len(program.algorithms))
+    lanes = len(numbers)
+    width = padded_lanes(max(lanes, program.lanes))
+    inputs = (
+        program.setting,
+        jnp.asarray(np.concatenate([numbers, np.full(width - lanes, numbers[-1], np.uint32)])),
+        jnp.asarray(program.x0, jnp.float64),
+    )
+    setting, padded, x0 = _placed(inputs, device)
+    problem, points = setting.problem, program.points
     elements = problem.agents * problem.dim * width
     chunks = plan(points, max(1, int(_CHUNK_ELEMENT_STEPS / elements)))
     longest = max(chunk.iterations for chunk in chunks)
     # Powers of two, so that runs of similar length share a program.
     rows = 1 << max(0, (longest - 1).bit_length())
 
-    state = _start(setting, jnp.asarray(program.x0, jnp.float64), padded)
-    traced = [lane for lane, number in enumerate(run.tolist()) if number in program.trace]
-    integers = _finish(setting, state)[1] if traced else None
-    buffers, pieces = None, _TracePieces()
-    if integers is not None:
-        shape = (rows, problem.agents, problem.dim, len(traced))
-        buffers = _Buffers(*(jnp.zeros(shape, jnp.int64) for _ in _Buffers._fields))
+    traced = [lane for lane, number in enumerate(numbers.tolist()) if number in program.trace]
+    moving = _begin(setting, x0, padded, rows, len(traced))
+    log = Log(program.keep, len(program.algorithms), runs)
+    done = 0
+    if saving is not None and saving.found is not None:
+        done, arrays = saving.found
+        moving = _restored(moving, arrays)
+        log.restore(arrays, device)
+        progress(sum(chunk.iterations for chunk in chunks[:done]) * lanes)
     fixed = setting, padded, jnp.asarray(traced, jnp.int32)
-
-    recorded: list[tuple[Chunk, tuple[dict[str, Array], Array]]] = []
-    for chunk in chunks:
+    waiting: Chunk | None = None
+    for number, chunk in enumerate(chunks[done:], done + 1):
         table = _padded_table(program, chunk, rows)
         start, length, keep = (jnp.asarray(column) for column in chunk)
-        (state, buffers), values = _advance(
-            fixed, table, jnp.int64(chunk.first), (start, length, keep), (state, buffers)
+        moving, values = _advance(
+            fixed, table, jnp.int64(chunk.first), (start, length, keep), moving
         )
-        if buffers is not None:
-            pieces.add(buffers, chunk.iterations)
-        if recorded:
-            jax.block_until_ready(recorded[-1][1])
-            progress(recorded[-1][0].iterations * lanes)
-        recorded.append((chunk, values))
-    curves, status = _gather(recorded, lanes)
-    progress(recorded[-1][0].iterations * lanes)
-    bad = status != OK
-    failed_at = np.where(bad.any(axis=0), points[bad.argmax(axis=0)], -1)
-    final = np.asarray(_finish(setting, state)[0])[..., :lanes]
-    final = np.where(status[-1] == OK, final, np.nan)
-    recorded_trace = None
-    if integers is not None:
-        last = _finish(setting, state)[1]
+        if waiting is not None:
+            log.wait()
+            progress(waiting.iterations * lanes)
+        log.add(chunk, values, moving.buffers)
+        waiting = chunk
+        if saving is not None and number < len(chunks):
+            saving.save(functools.partial(_snapshot, number, moving, log))
+    log.wait()
+    if waiting is not None:
+        progress(waiting.iterations * lanes)
+    position, status, integers = _finish(setting, moving.state)
+    status = np.asarray(status)[:lanes]
+    final = np.where(status == OK, np.asarray(position)[..., :lanes], np.nan)
+    trace = None
+    if moving.buffers is not None:
         lane = np.array(traced)
-        recorded_trace = pieces.trace(run[lane], status[-1][lane], np.asarray(last)[..., lane])
-    return Recording(run, curves, status[-1], failed_at, final, recorded_trace)
+        trace = log.pieces.trace(numbers[lane], status[lane], np.asarray(integers)[..., lane])
+    configuration = np.repeat(np.arange(len(program.algorithms), dtype=np.int32), runs)
+    curves, moments = log.recorded()
+    return Recording(configuration, numbers, curves, moments, status, log.failed_at, final, trace)
+
+
+def _placed(inputs: T, device: Place) -> T:
+    """The inputs with their arrays on a device; what is computed from them follows."""
+
+    def place(leaf: object) -> object:
+        array = isinstance(leaf, np.ndarray | jax.Array)
+        return jax.device_put(leaf, device) if array else leaf
+
+    return jax.tree.map(place, inputs)
+
+
+def padded_lanes(lanes: int) -> int:
+    """The lanes of a block with its padding."""
+    return -(-lanes // LANE_MULTIPLE) * LANE_MULTIPLE
+
+
+def _begin(
+    setting: Setting, x0: Array, run: UInt32[Array, " lanes"], rows: int, traced: int
+) -> Moving:
+    state = _start(setting, x0, run)
+    peak, buffers = None, None
+    if any(metric in PEAKS for metric in setting.metrics):
+        peak = jnp.zeros(run.shape, jnp.float64)
+    if traced and _finish(setting, state)[2] is not None:
+        shape = (rows, setting.problem.agents, setting.problem.dim, traced)
+        buffers = Buffers(*(jnp.zeros(shape, jnp.int64) for _ in Buffers._fields))
+    return Moving(state, peak, buffers)
+
+
+def _snapshot(chunks: int, moving: Moving, log: Log) -> Snapshot:
+    leaves = enumerate(jax.tree.leaves(moving))
+    return Snapshot(chunks, {f"moving/{i}": np.asarray(leaf) for i, leaf in leaves} | log.arrays())
+
+
+def _restored(moving: Moving, arrays: dict[str, np.ndarray]) -> Moving:
+    fresh, tree = jax.tree.flatten(moving)
+    kept = [
+        jax.device_put(arrays[f"moving/{i}"], next(iter(leaf.devices())))
+        for i, leaf in enumerate(fresh)
+    ]
+    return jax.tree.unflatten(tree, kept)
 
 
 def _padded_table(program: Program, chunk: Chunk, rows: int) -> Row:
@@ -289,80 +306,54 @@ def _padded_table(program: Program, chunk: Chunk, rows: int) -> Row:
     end = min(last, int(program.points[-1]) - 1)
     iterations = np.minimum(np.arange(chunk.first, chunk.first + rows, dtype=np.int64), end)
     needed = iterations[: max(1, chunk.iterations)]
-    table = program.setting.algorithm.table(program.network, needed)
-    return jax.tree.map(
-        lambda column: jnp.asarray(np.pad(column, (0, rows - len(needed)), mode="edge")), table
-    )
+    tables = [algorithm.table(program.network, needed) for algorithm in program.algorithms]
+    longer, wider = rows - len(needed), program.columns - len(tables)
+
+    def stack(*columns: np.ndarray) -> Array:
+        if program.setting.lane is None:
+            return jnp.asarray(np.pad(columns[0], (0, longer), mode="edge"))
+        table = np.stack(columns, axis=-1)
+        return jnp.asarray(np.pad(table, ((0, longer), (0, wider)), mode="edge"))
+
+    return jax.tree.map(stack, *tables)
 
 
-class _TracePieces:
-    """Trace buffers of one chunk after another, brought to the host."""
-
-    def __init__(self) -> None:
-        self._pieces: list[tuple[np.ndarray, ...]] = []
-
-    def add(self, buffers: _Buffers, count: int) -> None:
-        self._pieces.append(tuple(np.asarray(buffer[:count]) for buffer in buffers))
-
-    def trace(
-        self,
-        run: UInt32[np.ndarray, " lanes"],
-        status: Int8[np.ndarray, " lanes"],
-        last: Int64[np.ndarray, "agents dim lanes"],
-    ) -> Trace:
-        before, level, sums, mixing = map(np.concatenate, zip(*self._pieces, strict=True))
-        state = np.concatenate([before, last[None]])
-        increment = state[:-1] + mixing - state[1:]
-        by_lane = [np.moveaxis(column, -1, 0) for column in (state, level, sums, increment)]
-        return Trace(run, by_lane[0], by_lane[1], by_lane[2], by_lane[3], status)
-
-
-def _gather(
-    recorded: list[tuple[Chunk, tuple[dict[str, Array], Array]]], lanes: int
-) -> tuple[dict[str, np.ndarray], Int8[np.ndarray, "points lanes"]]:
-    """Curves and status of the kept record points, without the padding lanes.
-
-    What a lane shows from the point on at which it failed is no measurement, and becomes NaN.
-    """
-    names = recorded[0][1][0].keys()
-    curves = {
-        name: _kept([(chunk, values[0][name]) for chunk, values in recorded], lanes)
-        for name in names
-    }
-    status = _kept([(chunk, values[1]) for chunk, values in recorded], lanes)
-    point, lane = np.nonzero(status != OK)
-    if point.size:
-        for name, curve in curves.items():
-            curves[name] = np.array(curve)
-            curves[name][point, ..., lane] = np.nan
-    return curves, status
-
-
-def _kept(recorded: list[tuple[Chunk, Array]], lanes: int) -> np.ndarray:
-    """The kept record points of all chunks; a view of JAX's own memory if it is all in one."""
-    pieces = []
-    for chunk, values in recorded:
-        count = int(chunk.keep.sum())
-        kept = slice(count) if chunk.keep[:count].all() else chunk.keep
-        pieces.append(np.asarray(values)[kept, ..., :lanes])
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-
-
-def setting_for(
-    algorithm: Algorithm,
-    problem: Problem,
+def program_for(
+    algorithms: Sequence[Algorithm],
+    problems: Sequence[Problem],
     optimum: Optimum,
     network: Network,
+    *,
     seed: int,
     precision: jnp.dtype,
     metrics: tuple[Metric, ...],
-) -> Setting:
-    """Assemble a program's fixed inputs; numbers that only data decide become arrays."""
+    x0: Float[np.ndarray, "agents dim"],
+    points: Int64[np.ndarray, " points"],
+    trace: tuple[int, ...] = (),
+    lanes: int,
+    runs: int,
+    columns: int = 1,
+    varying: bool = False,
+    keep: Keep = "runs",
+) -> Program:
+    """The program of some configurations that may share blocks of `lanes` lanes.
+
+    With several `columns` (configurations a block), a block has all `runs` of each. `varying` says
+    that the problems differ in their numbers, somewhere in the study.
+    """
+    lane = None
+    if columns > 1:
+        of_run = np.repeat(np.arange(len(algorithms), dtype=np.int32), runs)
+        lane = np.pad(of_run, (0, padded_lanes(max(lanes, len(of_run))) - len(of_run)), mode="edge")
     low, high = philox.seed_key(seed)
-    return Setting(
-        algorithm,
-        problem.with_dtype(precision),
-        problem.with_dtype(jnp.dtype("float64")),
+
+    def cast(dtype: jnp.dtype) -> Problem:
+        return stacking.shared([p.with_dtype(dtype) for p in problems], lane, varying)
+
+    setting = Setting(
+        stacking.stacked([stacking.without_schedules(method) for method in algorithms], lane),
+        cast(precision),
+        cast(jnp.dtype("float64")),
         Optimum(
             optimum.x,
             jnp.float64(optimum.value),
@@ -371,5 +362,7 @@ def setting_for(
         ),
         Exchange.of(network),
         (jnp.uint32(low), jnp.uint32(high)),
+        None if lane is None else jnp.asarray(lane),
         metrics,
     )
+    return Program(tuple(algorithms), setting, network, x0, points, trace, lanes, columns, keep)

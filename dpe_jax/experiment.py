@@ -11,11 +11,9 @@ import numpy as np
 
 from dpe_jax.algorithms import EncryptedDSGD, GeometricDP
 from dpe_jax.config import Config, parse
-from dpe_jax.engine import Trace
 from dpe_jax.errors import InputError
 from dpe_jax.folder import contents, replacing, write_json
 from dpe_jax.lattice import LEFT_RANGE, NON_FINITE, STATUS_NAMES
-from dpe_jax.problems import Optimum
 from dpe_jax.results import (
     CurveStore,
     Stored,
@@ -27,8 +25,10 @@ from dpe_jax.results import (
     resolved_toml,
     write_trace,
 )
-from dpe_jax.simulation import Progress, Simulation
+from dpe_jax.simulation import Simulation
+from dpe_jax.study import Progress, Study
 from dpe_jax.summary import Check, checks, counted, failures, summarize
+from dpe_jax.tracing import Trace, joined
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -94,11 +94,12 @@ def run(
     simulation = config.build()
     notes = _conditions(simulation)
     with replacing(out, overwrite=overwrite) as scratch:
-        optimum = simulation.problem.solve()
+        study = Study((simulation,))
+        optimum = study.optima[0]
         # Before the simulation: whatever cannot be described must not cost a finished one.
-        record = manifest(config, simulation, optimum)
+        record = manifest(config, study)
         solved = time.perf_counter()
-        _simulate(simulation, optimum, scratch, progress)
+        _simulate(study, scratch, progress)
         simulated = time.perf_counter()
         summary = summarize(simulation, optimum, open_curves(scratch), config.checks.decay_from)
         notes += [*_failures(simulation, summary), *_on_the_box(simulation, open_curves(scratch))]
@@ -136,25 +137,24 @@ def _conditions(simulation: Simulation) -> list[str]:
     return notes
 
 
-def _simulate(simulation: Simulation, optimum: Optimum, folder: Path, progress: Progress) -> None:
+def _simulate(study: Study, folder: Path, progress: Progress) -> None:
     """Write the curves, block by block, and the traces."""
     import jax
 
-    store = CurveStore(folder / "curves.zarr", simulation)
+    store = CurveStore(folder / "curves.zarr", study)
     traces: dict[str, list[Trace]] = {}
     try:
-        for method, recording in simulation.recordings(optimum, progress):
-            store.write(method, recording)
+        for block, recording in study.recordings(progress):
+            store.write(block, recording)
             if recording.trace is not None:
-                traces.setdefault(method, []).append(recording.trace)
+                traces.setdefault(block.method, []).append(recording.trace)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         accepted = "fewer lanes: the device has no memory for these"
-        raise InputError("block", simulation.block_lanes, accepted) from error
+        raise InputError("block", study.block_lanes, accepted) from error
     for method, pieces in traces.items():
-        whole = Trace(*(np.concatenate(column) for column in zip(*pieces, strict=True)))
-        write_trace(folder / "trace.zarr", method, whole, simulation)
+        write_trace(folder / "trace.zarr", method, joined(pieces), study.common)
 
 
 def _on_the_box(simulation: Simulation, curves: "xr.Dataset") -> list[str]:

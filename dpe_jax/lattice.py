@@ -39,7 +39,11 @@ _NON_FINITE_WORD = np.int64(-(2**63))
 _FRACTION_MASK = np.int64(2**FRACTION_BITS - 1)
 
 
-def from_float(x: Float[Array, "*shape"], delta: float) -> Int64[Array, "*shape"]:
+Delta = float | Float[Array, "*#lanes"]
+"""δ: one for all lanes, or one a lane."""
+
+
+def from_float(x: Float[Array, "*points lanes"], delta: Delta) -> Int64[Array, "*points lanes"]:
     """The lattice point nearest to x, Y = round(x·2³²/δ); x in float64 and within range."""
     return jnp.rint(x * (2.0**FRACTION_BITS / delta)).astype(jnp.int64)
 
@@ -67,13 +71,13 @@ def unpack(
     return P >> 1, (P >> (FRACTION_BITS + 1)) + (P & 1)
 
 
-def to_float(Y: Int64[Array, "*shape"], delta: float, dtype: jnp.dtype) -> Float[Array, "*shape"]:
+def to_float(Y: Int64[Array, "*shape"], delta: Delta, dtype: jnp.dtype) -> Float[Array, "*shape"]:
     """x = Y·δ/2³² in `dtype` (exact in float64 while |Y| < 2⁵³ and δ is a power of two)."""
-    return Y.astype(dtype) * np.asarray(delta / 2**FRACTION_BITS, dtype)
+    return Y.astype(dtype) * jnp.asarray(delta / 2**FRACTION_BITS, dtype)
 
 
 def quantization_error(
-    Y: Int64[Array, "*shape"], q: Int64[Array, "*shape"], delta: float
+    Y: Int64[Array, "*shape"], q: Int64[Array, "*shape"], delta: Delta
 ) -> Float[Array, "*shape"]:
     """e = Q(x) − x = (2³² q − Y)·δ/2³², the difference taken in integers; in float32."""
     return to_float((q << FRACTION_BITS) - Y, delta, jnp.dtype(jnp.float32))

@@ -8,15 +8,16 @@ from jaxtyping import Int64
 from dpe_jax.observe import PER_AGENT
 
 
-def dimensions(name: str) -> tuple[str, ...]:
-    """The dimensions of a variable of the curves."""
+def dimensions(name: str, *, swept: bool = False) -> tuple[str, ...]:
+    """The dimensions of a variable of the curves; a sweep has one more, `configuration`."""
+    first = ("algorithm", "configuration") if swept else ("algorithm",)
     if name in ("status", "failed_at"):
-        return ("algorithm", "run")
+        return (*first, "run")
     if name == "final_state":
-        return ("algorithm", "agent", "coordinate", "run")
+        return (*first, "agent", "coordinate", "run")
     if name in PER_AGENT:
-        return ("algorithm", "iteration", "agent", "run")
-    return ("algorithm", "iteration", "run")
+        return (*first, "iteration", "agent", "run")
+    return (*first, "iteration", "run")
 
 
 def coordinates(

@@ -24,6 +24,7 @@ Metric = Literal[
     "test_auc",
     "test_average_precision",
     "test_error",
+    "peak_error",
 ]
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -42,16 +43,22 @@ LABELS: dict[Metric, str] = {
     "test_auc": "area under the ROC curve of x̄ on the test set",
     "test_average_precision": "average precision of x̄ on the test set",
     "test_error": "mean squared error of x̄ on the test set",
+    "peak_error": "largest max_i ‖x_i − x*‖ since the last record point",
 }
 """What each metric is, in formulas."""
 
 PER_AGENT: tuple[Metric, ...] = ("quantization_error",)
 """Metrics with one value for each agent and lane."""
 
+PEAKS: tuple[Metric, ...] = ("peak_error",)
+"""Metrics of all iterations from one record point to the next, both ends included; they cost
+something in every iteration, and are recorded only if they are named."""
+
 OF_OPTIMUM: tuple[Metric, ...] = (
     "gap_mean_state",
     "gap_agents",
     "error_worst_agent",
+    "peak_error",
     "error_mean_state",
 )
 """Metrics that need x* or F*."""
@@ -83,7 +90,8 @@ def defaults(problem: Problem) -> tuple[Metric, ...]:
     there is a test set x̄ is the model that is judged, and mean_i F(x_i) − F*, which takes n passes
     over all data and is the dearest by far, is left out.
     """
-    left_out = ("objective", "stationarity") if problem.has_optimum else ()
+    left_out = PEAKS
+    left_out += ("objective", "stationarity") if problem.has_optimum else ()
     left_out += () if problem.held_out is None else ("gap_agents",)
     return tuple(metric for metric in supported(problem) if metric not in left_out)
 
@@ -108,8 +116,12 @@ def observe(
     xi: Float[Array, "agents dim lanes"],
     problem: Problem,
     optimum: Optimum,
+    peak: Float[Array, " lanes"] | None = None,
 ) -> dict[str, Float[Array, "*agents lanes"]]:
-    """The chosen metrics at positions x with quantization errors ξ, in float64."""
+    """The chosen metrics at positions x with quantization errors ξ, in float64.
+
+    `peak` is the largest max_i ‖x_i − x*‖² of earlier iterations since the last record point.
+    """
     mean = lanes.mean(x, 0)
     target = jnp.asarray(optimum.x)[:, None]
     scores = {}
@@ -122,7 +134,10 @@ def observe(
         elif metric == "gap_agents":
             values[metric] = lanes.mean(problem.excess(x, optimum), 0)
         elif metric == "error_worst_agent":
-            values[metric] = jnp.sqrt(lanes.largest(lanes.total((x - target) ** 2, 1), 0))
+            values[metric] = jnp.sqrt(worst_square(x, optimum))
+        elif metric == "peak_error":
+            square = worst_square(x, optimum)
+            values[metric] = jnp.sqrt(square if peak is None else jnp.maximum(square, peak))
         elif metric == "error_mean_state":
             values[metric] = jnp.sqrt(lanes.total((mean - target) ** 2, 0))
         elif metric == "consensus_error":
@@ -138,3 +153,8 @@ def observe(
         else:
             values[metric] = scores[metric.removeprefix("test_")]
     return values
+
+
+def worst_square(x: Float[Array, "agents dim lanes"], optimum: Optimum) -> Float[Array, " lanes"]:
+    """max_i ‖x_i − x*‖²."""
+    return lanes.largest(lanes.total((x - jnp.asarray(optimum.x)[:, None]) ** 2, 1), 0)

@@ -20,7 +20,7 @@ from dpe_jax.folder import MANIFEST, alone, read_json, write_json
 from dpe_jax.paillier.setup import Encryption
 from dpe_jax.progress import Bars
 from dpe_jax.results import Stored, load
-from dpe_jax.simulation import processors
+from dpe_jax.study import processors
 from dpe_jax.verification import SEGMENT, Report, verify, verify_traces
 
 _PARTS = 3

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dpe_jax.algorithms import EncryptedDSGD
+from dpe_jax.blocks import Block
 from dpe_jax.config import Config, parse
-from dpe_jax.engine import Recording, Trace
 from dpe_jax.errors import InputError
 from dpe_jax.folder import CONFIG, CURVES, MANIFEST, SUMMARY, TRACE, contents, read_json
 from dpe_jax.lattice import FRACTION_BITS, STATUS_NAMES
 from dpe_jax.layout import dimensions
 from dpe_jax.observe import LABELS
-from dpe_jax.problems import Optimum
+from dpe_jax.recording import Recording
 from dpe_jax.simulation import Simulation
+from dpe_jax.study import Study
+from dpe_jax.tracing import Trace
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -66,22 +69,32 @@ def read_config(path: Path) -> Config:
 class CurveStore:
     """curves.zarr, filled block by block; memory stays that of one block."""
 
-    def __init__(self, path: Path, simulation: Simulation) -> None:
+    def __init__(
+        self, path: Path, study: Study, labels: Mapping[str, np.ndarray] | None = None
+    ) -> None:
+        """A study of several configurations has `labels` of them, one a configuration each."""
         import xarray as xr
         import zarr
 
-        self._methods = list(simulation.algorithms)
-        labels = simulation.labels
-        frame = xr.Dataset(coords=labels, attrs={"iterations": simulation.iterations})
+        simulation = study.common
+        self._study, self._swept = study, labels is not None
+        coordinates: dict[str, Any] = dict(simulation.labels)
+        if labels is not None:
+            coordinates = {key: coordinates[key] for key in ("algorithm", "iteration", "run")}
+            coordinates["configuration"] = np.arange(len(study.simulations))
+            coordinates |= {key: ("configuration", value) for key, value in labels.items()}
+        frame = xr.Dataset(coords=coordinates, attrs={"iterations": simulation.iterations})
         # Zarr format 2: the specification of strings in format 3 is not settled yet.
         frame.to_zarr(path, mode="w", consolidated=False, zarr_format=2)
         group = zarr.open_group(path, mode="a", zarr_format=2)
-        lanes = simulation.block_lanes
+        lanes = study.block_runs
         self._arrays = {}
-        for name in (*simulation.observed, "status", "failed_at", "final_state"):
-            dims = dimensions(name)
-            shape = tuple(len(labels[dim]) for dim in dims)
-            chunks = _chunks(shape, lanes)
+        for name in (*study.metrics, "status", "failed_at", "final_state"):
+            dims = dimensions(name, swept=self._swept)
+            if self._swept and name == "final_state":
+                continue
+            shape = tuple(frame.sizes[dim] for dim in dims)
+            chunks = _chunks(shape, lanes, leading=1 + self._swept)
             dtype = {"status": "i1", "failed_at": "i8", "final_state": "f8"}.get(name, "f4")
             array = group.create_array(
                 name,
@@ -97,32 +110,40 @@ class CurveStore:
                 array.attrs["long_name"] = LABELS[name]
             self._arrays[name] = array
 
-    def write(self, method: str, recording: Recording) -> None:
+    def write(self, block: Block, recording: Recording) -> None:
         """Store one block of one method."""
-        row = self._methods.index(method)
-        first, last = int(recording.run[0]), int(recording.run[-1])
-        lanes = slice(first, last + 1)
+        row = self._study.methods.index(block.method)
+        lanes = slice(block.first, block.first + block.runs)
         values: dict[str, np.ndarray] = {
             **recording.curves,
             "status": recording.status,
             "failed_at": recording.failed_at,
             "final_state": recording.final,
         }
-        for name, value in values.items():
-            self._arrays[name][(row, ..., lanes)] = value
+        if not self._swept:
+            for name, array in self._arrays.items():
+                array[(row, ..., lanes)] = values[name]
+            return
+        twins = np.array(self._study.twins[block.method])
+        for column, configuration in enumerate(block.configurations):
+            own = slice(column * block.runs, (column + 1) * block.runs)
+            for twin in np.flatnonzero(twins == configuration).tolist():
+                for name, array in self._arrays.items():
+                    array[(row, twin, ..., lanes)] = values[name][..., own]
 
 
 _FILL = {"status": -1, "failed_at": -2}
 
 
-def _chunks(shape: tuple[int, ...], lanes: int) -> tuple[int, ...]:
-    """One method, one block of lanes, and as many of the other rows as make a middling chunk."""
+def _chunks(shape: tuple[int, ...], lanes: int, leading: int) -> tuple[int, ...]:
+    """One method and configuration, one block of lanes, and rows enough for a middling chunk."""
     width = max(1, min(lanes, shape[-1]))
-    if len(shape) == 2:
-        return (1, width)
-    rest = shape[2:-1]
-    rows = max(1, min(shape[1], _CHUNK_VALUES // (width * int(np.prod(rest, dtype=np.int64)))))
-    return (1, rows, *rest, width)
+    ones = (1,) * leading
+    if len(shape) == leading + 1:
+        return (*ones, width)
+    rest = shape[leading + 1 : -1]
+    at_a_time = _CHUNK_VALUES // (width * int(np.prod(rest, dtype=np.int64)))
+    return (*ones, max(1, min(shape[leading], at_a_time)), *rest, width)
 
 
 def trace_dataset(method: str, trace: Trace, simulation: Simulation) -> "xr.Dataset":
@@ -167,10 +188,11 @@ def write_trace(path: Path, method: str, trace: Trace, simulation: Simulation) -
     dataset.to_zarr(path, group=method, mode="a", consolidated=False, zarr_format=2)
 
 
-def manifest(config: Config, simulation: Simulation, optimum: Optimum) -> dict[str, Any]:
+def manifest(config: Config, study: Study) -> dict[str, Any]:
     """What is run, with what, on what."""
     import jax
 
+    simulation, optimum = study.common, study.optima[0]
     device = jax.devices()[0]
     return {
         "name": config.name,
@@ -185,13 +207,13 @@ def manifest(config: Config, simulation: Simulation, optimum: Optimum) -> dict[s
             "kind": device.device_kind,
             "count": jax.device_count(),
             "cpus": os.cpu_count(),
-            "workers": simulation.workers,
+            "workers": len(study.devices),
             "machine": platform.machine(),
         },
         "seed": simulation.seed,
         "runs": simulation.runs,
         "iterations": simulation.iterations,
-        "block_lanes": simulation.block_lanes,
+        "block_lanes": study.block_lanes,
         "precision": simulation.precision,
         "trace": list(simulation.trace),
         "network": simulation.network.summary(),

@@ -1,43 +1,27 @@
 """Simulations: which methods, problem and network, how many runs, and what comes back."""
 
 import dataclasses
-import functools
-import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int64
 
-from dpe_jax import engine, lattice
+from dpe_jax import lattice
 from dpe_jax.algorithms import Algorithm, Budget, EncryptedDSGD
 from dpe_jax.conditions import Condition, violated
-from dpe_jax.engine import Recording, Trace
 from dpe_jax.errors import InputError
-from dpe_jax.layout import coordinates, dimensions
+from dpe_jax.layout import coordinates
 from dpe_jax.network import Network
 from dpe_jax.observe import Metric, check_metrics, defaults
-from dpe_jax.problems.base import Optimum, Problem
+from dpe_jax.problems.base import Problem
 from dpe_jax.timeline import Spacing, record_points
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-_CPU_BLOCK_ELEMENTS = 2**17
-"""Agent-coordinate-lane elements of a block on a CPU: about a core's second-level cache."""
-
-_GPU_BLOCK_ELEMENTS = 2**24
-"""Likewise on a GPU: enough to fill it."""
 
 _COARSE_GAIN = 1e-2
 """Relative rounding of Γ^k from which on a simulation warns."""
 
 Precision = Literal["float32", "float64"]
-Progress = Callable[[str, int, int], None]
-"""Told the method, the lane-iterations done since the last call, and the method's total."""
 
 
 class ConditionWarning(UserWarning):
@@ -46,7 +30,7 @@ class ConditionWarning(UserWarning):
 
 @dataclasses.dataclass(frozen=True)
 class Simulation:
-    """Everything that determines a simulation; `recordings` runs it, block by block."""
+    """Everything that determines a simulation; a `study.Study` runs it."""
 
     algorithms: Mapping[str, Algorithm]
     problem: Problem
@@ -128,22 +112,6 @@ class Simulation:
         return record_points(self.iterations, self.points, self.spacing)
 
     @property
-    def workers(self) -> int:
-        """Blocks computed at the same time: one for each processor, or one on a GPU."""
-        return processors() if jax.default_backend() == "cpu" else 1
-
-    @property
-    def block_lanes(self) -> int:
-        """Lanes in a block: what the cache holds, but few enough to occupy every worker."""
-        if self.block is not None:
-            return min(self.block, self.runs)
-        elements = self.problem.agents * self.problem.dim
-        if jax.default_backend() != "cpu":
-            return min(self.runs, max(128, _GPU_BLOCK_ELEMENTS // elements))
-        fair = -(-self.runs // self.workers)
-        return min(self.runs, max(128, min(fair, _CPU_BLOCK_ELEMENTS // elements)))
-
-    @property
     def labels(self) -> dict[str, np.ndarray]:
         """The labels of every dimension of the curves."""
         problem = self.problem
@@ -175,25 +143,6 @@ class Simulation:
                     "weight factors, mend that"
                 )
                 warnings.warn(text, ConditionWarning, stacklevel=3)
-
-    def recordings(
-        self, optimum: Optimum, progress: Progress = lambda *_: None
-    ) -> Iterator[tuple[str, Recording]]:
-        """Run every method, block of lanes by block of lanes."""
-        dtype = jnp.dtype(self.precision)
-        total = self.runs * self.iterations
-        lanes = self.block_lanes
-        for name, algorithm in self.algorithms.items():
-            progress(name, 0, total)
-            setting = engine.setting_for(
-                algorithm, self.problem, optimum, self.network, self.seed, dtype, self.observed
-            )
-            program = engine.Program(
-                setting, self.network, self.start, self.record, self.trace, lanes
-            )
-            report = functools.partial(_report, progress, name, total)
-            for recording in engine.run_blocks(program, self.runs, self.workers, report):
-                yield name, recording
 
     def headroom(self) -> dict[str, Any]:
         """What the lattice leaves room for.
@@ -228,10 +177,6 @@ class Simulation:
         return np.union1d(head, tail)
 
 
-def _report(progress: Progress, name: str, total: int, done: int) -> None:
-    progress(name, done, total)
-
-
 def _start(x0: Any, shape: tuple[int, int]) -> np.ndarray:
     try:
         given = np.asarray(x0)
@@ -240,107 +185,6 @@ def _start(x0: Any, shape: tuple[int, int]) -> np.ndarray:
     except ValueError as error:
         raise InputError("x0", x0, f"real numbers of shape {shape} or {shape[1:]}") from error
     return given.astype(np.float64)
-
-
-def processors() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What a simulation left behind."""
-
-    curves: "xr.Dataset"
-    """Metrics [algorithm, iteration, (agent,) run], `status` and `failed_at` [algorithm, run], and
-    `final_state` [algorithm, agent, coordinate, run]."""
-    traces: dict[str, Trace]
-    optimum: Optimum
-    conditions: dict[str, tuple[Condition, ...]]
-    simulation: Simulation
-    """What was asked for; with it the traces can be replayed."""
-
-
-def simulate(
-    algorithms: Algorithm | Mapping[str, Algorithm],
-    problem: Problem,
-    network: Network,
-    *,
-    runs: int,
-    iterations: int,
-    seed: int = 0,
-    trace: tuple[int, ...] = (),
-    metrics: tuple[Metric, ...] | None = None,
-    points: int = 200,
-    spacing: Spacing = "log",
-    precision: Precision = "float32",
-    block: int | None = None,
-    x0: Float[np.ndarray, "*agents dim"] | None = None,
-    progress: Progress = lambda *_: None,
-) -> Result:
-    """Simulate methods on one problem and network, all with the same random draws.
-
-    Run r draws the same random words in any batch and block size. For problems that are evaluated
-    element by element (such as quadratics with d ≤ 8) its integers, too, are the same to the last
-    bit; elsewhere floating point may round differently. `trace` names runs whose integers are kept
-    (methods on the lattice only); `points` record points are spaced linearly or logarithmically;
-    `precision` is that of gradients; `block` is the number of lanes computed at a time; `x0` is
-    [agents, dim], or [dim] for all agents, by default the problem's own start; `metrics` are by
-    default all that the problem has (see `observe.defaults`). `progress(method, done, total)` is
-    told lane-iterations, by one thread at a time, which may not be the caller's. Violated
-    convergence conditions are named in a `ConditionWarning`. Raises `InputError`, and
-    `OptimumError` for a problem whose reference optimum cannot be computed.
-    """
-    if isinstance(algorithms, Algorithm):
-        algorithms = {type(algorithms).__name__: algorithms}
-    simulation = Simulation(
-        algorithms,
-        problem,
-        network,
-        runs,
-        iterations,
-        seed,
-        tuple(trace),
-        metrics,
-        points,
-        spacing,
-        precision,
-        block,
-        x0,
-    )
-    simulation.warn()
-    optimum = problem.solve()
-    held: dict[str, list[Recording]] = {name: [] for name in simulation.algorithms}
-    for name, recording in simulation.recordings(optimum, progress):
-        held[name].append(recording)
-    traces = {}
-    for name, recordings in held.items():
-        pieces = [recording.trace for recording in recordings if recording.trace is not None]
-        if pieces:
-            traces[name] = Trace(*(np.concatenate(column) for column in zip(*pieces, strict=True)))
-    return Result(_dataset(simulation, held), traces, optimum, simulation.conditions(), simulation)
-
-
-def _dataset(simulation: Simulation, held: dict[str, list[Recording]]) -> "xr.Dataset":
-    import xarray as xr
-
-    def stack(pick: Callable[[Recording], np.ndarray]) -> np.ndarray:
-        return np.stack(
-            [np.concatenate([pick(r) for r in parts], axis=-1) for parts in held.values()]
-        )
-
-    variables: dict[str, np.ndarray] = {
-        metric: stack(lambda r, metric=metric: r.curves[metric]) for metric in simulation.observed
-    }
-    variables["status"] = stack(lambda r: r.status)
-    variables["failed_at"] = stack(lambda r: r.failed_at)
-    variables["final_state"] = stack(lambda r: r.final)
-    return xr.Dataset(
-        {name: (dimensions(name), value) for name, value in variables.items()},
-        simulation.labels,
-    )
 
 
 def _is_integer(value: object) -> bool:

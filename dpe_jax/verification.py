@@ -33,7 +33,8 @@ from dpe_jax.paillier.replay import Mismatch, Replayed, Stretch
 from dpe_jax.paillier.setup import Encryption, Work, protocol_for
 from dpe_jax.paillier.tally import Tally
 from dpe_jax.results import Stored, trace_dataset
-from dpe_jax.simulation import Result, Simulation
+from dpe_jax.simulation import Simulation
+from dpe_jax.study import Result
 
 if TYPE_CHECKING:
     import xarray as xr

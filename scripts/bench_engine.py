@@ -37,6 +37,7 @@ from dpe_jax.experiment import find_config
 from dpe_jax.observe import Metric, defaults
 from dpe_jax.problems import Quadratic
 from dpe_jax.simulation import Precision
+from dpe_jax.study import Study
 
 _POINTS = 200
 
@@ -65,7 +66,6 @@ def main() -> None:
         lambda_bar=algorithm.stepsize.values(k),
         x0=simulation.start,
     )
-    optimum = problem.solve()
     simulation = dataclasses.replace(
         simulation,
         algorithms={"encrypted": algorithm},
@@ -78,10 +78,10 @@ def main() -> None:
         precision: Precision, metrics: tuple[Metric, ...], points: int
     ) -> Callable[[], object]:
         timed = dataclasses.replace(simulation, precision=precision, metrics=metrics, points=points)
-        return lambda: list(timed.recordings(optimum))
+        return lambda: list(Study((timed,)).recordings())
 
     # The floor has as many threads as the engine, each with its share of the lanes.
-    workers = simulation.workers
+    workers = len(Study((simulation,)).devices)
     share = -(-runs // workers)
 
     def floor() -> list[object]:

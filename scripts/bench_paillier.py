@@ -37,7 +37,8 @@ from dpe_jax.factors import CoordinateFactors, Factors, LinkFactors, PublicFacto
 from dpe_jax.paillier.protocol import Protocol
 from dpe_jax.paillier.replay import Replayed, Stretch
 from dpe_jax.paillier.setup import Encryption, Work
-from dpe_jax.simulation import Simulation, simulate
+from dpe_jax.simulation import Simulation
+from dpe_jax.study import simulate
 
 _SETUP = ("keys", "tables")
 _FAST_ITERATIONS = 40

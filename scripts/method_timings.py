@@ -24,6 +24,7 @@ from dpe_jax.experiment import find_config
 from dpe_jax.factors import CoordinateFactors, LinkFactors
 from dpe_jax.problems import EmpiricalRisk
 from dpe_jax.schedules import PowerGrowth, PowerLaw
+from dpe_jax.study import Study
 
 GAMMA, STEPSIZE = PowerLaw(1.0, 0.6), PowerLaw(0.5, 0.9)
 
@@ -46,7 +47,6 @@ def by_turns(
 def methods(runs: int, iterations: int, turns: int) -> dict[str, Any]:
     """Every method on `five-agents`, metrics off."""
     simulation = find_config("five-agents").build()
-    optimum = simulation.problem.solve()
     algorithms: dict[str, Algorithm] = {
         "encrypted": EncryptedDSGD(GAMMA, STEPSIZE),
         "encrypted, factors a link": EncryptedDSGD(GAMMA, STEPSIZE, factors=LinkFactors()),
@@ -73,7 +73,7 @@ def methods(runs: int, iterations: int, turns: int) -> dict[str, Any]:
             metrics=(),
             points=2,
         )
-        return lambda: list(alone.recordings(optimum))
+        return lambda: list(Study((alone,)).recordings())
 
     problem = simulation.problem
     unit = problem.agents * problem.dim * runs * iterations
@@ -97,7 +97,6 @@ def logistic(runs: int, iterations: int, turns: int) -> dict[str, Any]:
     assert isinstance(problem, EmpiricalRisk)
     assert isinstance(algorithm, EncryptedDSGD)
     assert problem.batch is not None
-    optimum = problem.solve()
     features, labels = (np.asarray(leaf) for leaf in problem.data)
     sizes = np.asarray(problem.sizes)
     ends = np.cumsum(sizes)[:-1]
@@ -123,7 +122,7 @@ def logistic(runs: int, iterations: int, turns: int) -> dict[str, Any]:
     )
     taken = by_turns(
         {
-            "engine": lambda: list(alone.recordings(optimum)),
+            "engine": lambda: list(Study((alone,)).recordings()),
             "numpy": lambda: competitors.numpy_logistic_runs(study, runs, 0),
         },
         turns,

@@ -31,7 +31,8 @@ from dpe_jax.config import parse
 from dpe_jax.draws import Draws
 from dpe_jax.lattice import OK
 from dpe_jax.problems import Optimum, Problem
-from dpe_jax.simulation import Simulation, simulate
+from dpe_jax.simulation import Simulation
+from dpe_jax.study import simulate
 
 ROOT = Path(__file__).parent.parent
 PRESETS, RESULTS = ROOT / "dpe_jax" / "presets", ROOT / "results" / "tuning"

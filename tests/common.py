@@ -10,12 +10,12 @@ import numpy as np
 
 from dpe_jax.algorithms import Algorithm, EncryptedDSGD
 from dpe_jax.draws import Draws
-from dpe_jax.engine import Trace
 from dpe_jax.network import Network
 from dpe_jax.problems.base import Problem
 from dpe_jax.problems.quadratic import Quadratic
 from dpe_jax.schedules import PowerLaw
-from dpe_jax.simulation import Result, simulate
+from dpe_jax.study import Result, simulate
+from dpe_jax.tracing import Trace
 
 GAMMA, STEPSIZE = PowerLaw(0.5, 0.6), PowerLaw(0.5, 0.9)
 ENCRYPTED = EncryptedDSGD(GAMMA, STEPSIZE)

@@ -18,7 +18,7 @@ from dpe_jax.algorithms import (
 from dpe_jax.conditions import violated
 from dpe_jax.errors import InputError
 from dpe_jax.schedules import OptaxSchedule, PowerGrowth, PowerLaw
-from dpe_jax.simulation import simulate
+from dpe_jax.study import simulate
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from methods import draws, row_of, start, step
 from scipy import special
 
 from dpe_jax.problems.quadratic import Quadratic
-from dpe_jax.simulation import simulate
+from dpe_jax.study import simulate
 
 pytestmark = pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning")
 

@@ -13,7 +13,7 @@ from dpe_jax.algorithms import Algorithm, EncryptedDSGD, GeometricDP
 from dpe_jax.conditions import violated
 from dpe_jax.problems import Quadratic
 from dpe_jax.schedules import PowerLaw
-from dpe_jax.simulation import simulate
+from dpe_jax.study import simulate
 
 GAMMA, STEPSIZE, COARSE = PowerLaw(1.0, 0.51), PowerLaw(1.5, 1.0), 2.0
 METHODS: dict[str, Algorithm] = {

@@ -10,7 +10,7 @@ from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.network import Network
 from dpe_jax.problems import breast_cancer
 from dpe_jax.schedules import PowerLaw
-from dpe_jax.simulation import simulate
+from dpe_jax.study import simulate
 
 # Not `import competitors`: scripts/ is on the path in pytest only, where type checkers do not look.
 competitors = importlib.import_module("competitors")

@@ -9,7 +9,8 @@ from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.bands import fit_decay
 from dpe_jax.experiment import find_config
 from dpe_jax.schedules import PowerLaw
-from dpe_jax.simulation import Simulation, simulate
+from dpe_jax.simulation import Simulation
+from dpe_jax.study import simulate
 
 RUNS = 1024
 

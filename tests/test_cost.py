@@ -18,7 +18,8 @@ from dpe_jax.network import Network
 from dpe_jax.paillier.setup import Encryption, Work
 from dpe_jax.paillier.tally import OPERATIONS
 from dpe_jax.problems import Quadratic
-from dpe_jax.simulation import Simulation, simulate
+from dpe_jax.simulation import Simulation
+from dpe_jax.study import simulate
 from dpe_jax.verification import verify
 
 SMALL_KEYS = Encryption(key_bits=256, insecure_test_keys=True)

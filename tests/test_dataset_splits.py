@@ -21,7 +21,7 @@ from dpe_jax.problems import (
     fraud,
 )
 from dpe_jax.problems.split import hold_out
-from dpe_jax.simulation import simulate
+from dpe_jax.study import simulate
 
 
 def test_a_test_set_is_stratified_and_fixed_by_the_seed() -> None:

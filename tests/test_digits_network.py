@@ -19,7 +19,7 @@ from dpe_jax.problems import (
     fraud,
 )
 from dpe_jax.problems.digits import network_logits, softmax_logits
-from dpe_jax.simulation import simulate
+from dpe_jax.study import simulate
 
 
 def test_no_optimum_is_pretended() -> None:
@@ -46,7 +46,8 @@ def test_metrics_are_those_that_a_problem_has() -> None:
     cheap = tuple(metric for metric in classical if metric != "gap_agents")
     assert defaults(fraud()) == (*cheap, *ranked)
     assert defaults(diabetes()) == (*cheap, "test_error")
-    assert supported(digits()) == (*classical, "objective", "stationarity", "test_accuracy")
+    others = ("objective", "stationarity", "test_accuracy", "peak_error")
+    assert supported(digits()) == (*classical, *others)
     with pytest.raises(InputError, match=r"^metrics = 'test_auc': .*no such test"):
         simulate(METHOD, digits(), NETWORK, runs=1, iterations=1, metrics=("test_auc",))
     with pytest.raises(InputError, match=r"^metrics = 'test_error': .*no such test"):

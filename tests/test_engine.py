@@ -27,11 +27,11 @@ from scipy import special
 import dpe_jax
 from dpe_jax import engine
 from dpe_jax.algorithms import CentralizedSGD, ConventionalDSGD, EncryptedDSGD
-from dpe_jax.engine import Trace
 from dpe_jax.network import Network
 from dpe_jax.problems.quadratic import Quadratic
 from dpe_jax.schedules import PowerLaw
 from dpe_jax.stepsizes import Gamma, LogNormal, NoMultipliers, Normal, TwoPoint, Uniform
+from dpe_jax.tracing import Trace
 
 # Bits
 
@@ -130,7 +130,7 @@ from dpe_jax.algorithms import CentralizedSGD, ConventionalDSGD, EncryptedDSGD
 from dpe_jax.network import Network
 from dpe_jax.problems.quadratic import Quadratic
 from dpe_jax.schedules import PowerLaw
-from dpe_jax.simulation import simulate
+from dpe_jax.study import simulate
 import jax
 result = simulate(
     EncryptedDSGD(PowerLaw(0.5, 0.6), PowerLaw(0.5, 0.9)),

@@ -33,6 +33,7 @@ from dpe_jax.algorithms import (
 from dpe_jax.exchange import Exchange
 from dpe_jax.problems.quadratic import Quadratic
 from dpe_jax.results import config_hash, manifest, read_config, resolved_toml
+from dpe_jax.study import Study
 
 pytestmark = pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning")
 
@@ -179,7 +180,7 @@ def test_a_table_of_toml_makes_the_method(name: str, tmp_path) -> None:
     assert eqx.tree_equal(made, METHODS[name])
     path.write_text(resolved_toml(config), encoding="utf-8")
     assert config_hash(read_config(path)) == config_hash(config)
-    written = manifest(config, simulation, simulation.problem.solve())
+    written = manifest(config, Study((simulation,)))
     assert written["wire"][name]["message"] == made.wire().message
     assert (written["budget"][name] is not None) == (name in PRIVATE)
     if name in PRIVATE:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import dpe_jax
-from dpe_jax import simulation
+from dpe_jax import study
 
 
 def test_every_public_name_is_what_it_says_even_after_all_modules_are_imported() -> None:
@@ -14,7 +14,7 @@ def test_every_public_name_is_what_it_says_even_after_all_modules_are_imported()
     assert sorted(homes) == sorted(dpe_jax.__all__)
     for name, module in homes.items():
         assert getattr(dpe_jax, name) is getattr(importlib.import_module(f"dpe_jax.{module}"), name)
-    assert dpe_jax.simulate is simulation.simulate
+    assert dpe_jax.simulate is study.simulate
     assert callable(dpe_jax.simulate)
     assert sorted(dir(dpe_jax)) == sorted(dpe_jax.__all__)
 

@@ -31,8 +31,8 @@ from dpe_jax.factors import LinkFactors
 from dpe_jax.network import Network
 from dpe_jax.problems.base import Optimum, Problem
 from dpe_jax.schedules import PowerLaw
-from dpe_jax.simulation import simulate
 from dpe_jax.stepsizes import NoMultipliers, Uniform
+from dpe_jax.study import simulate
 
 AGENTS, DIM, LANES, SEED = 4, 2, 16, 2**40 + 9
 NETWORK = Network.from_edges([(0, 1), (1, 2), (2, 3), (3, 0), (0, 2)])

@@ -26,7 +26,8 @@ from dpe_jax.errors import InputError
 from dpe_jax.lattice import LEFT_RANGE, NON_FINITE, OK
 from dpe_jax.problems import Quadratic
 from dpe_jax.schedules import PowerLaw
-from dpe_jax.simulation import Result, Simulation, simulate
+from dpe_jax.simulation import Simulation
+from dpe_jax.study import Result, simulate
 
 GAMMA, LITTLE = PowerLaw(0.5, 0.6), 1e-14
 METHODS: dict[str, Callable[[Any], Algorithm]] = {

@@ -29,8 +29,8 @@ from dpe_jax.problems import (
 )
 from dpe_jax.problems.logistic import logistic_loss
 from dpe_jax.recompute import Difference, Segment, compare, unsupported
-from dpe_jax.simulation import simulate
 from dpe_jax.stepsizes import Gamma, LogNormal, NoMultipliers, Normal, TwoPoint, Uniform
+from dpe_jax.study import simulate
 
 # Agents with unequal mean stepsizes are warned of.
 pytestmark = pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning")

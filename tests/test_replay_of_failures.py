@@ -8,7 +8,7 @@ from common import ENCRYPTED, run
 from faulty import failing
 from verifying import QUICK, SMALL_KEYS, STEPS, real, traces_of
 
-from dpe_jax.simulation import Result
+from dpe_jax.study import Result
 from dpe_jax.verification import Lane, verify, verify_traces
 
 pytestmark = pytest.mark.usefixtures("same_keys")

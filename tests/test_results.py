@@ -15,13 +15,14 @@ from small import DIVERGING, ENCRYPTED, config
 
 from dpe_jax import experiment
 from dpe_jax.algorithms import EncryptedDSGD
+from dpe_jax.blocks import Block
 from dpe_jax.config import parse
-from dpe_jax.engine import Recording
 from dpe_jax.errors import InputError
 from dpe_jax.folder import jsonable, write_json
 from dpe_jax.lattice import STATUS_NAMES
+from dpe_jax.recording import Recording
 from dpe_jax.results import CurveStore, Stored, config_hash, load
-from dpe_jax.simulation import simulate
+from dpe_jax.study import Study, simulate
 
 CONFIG = config({"trace": [19, 3], "methods.second": {**ENCRYPTED, "delta": 0.5}})
 
@@ -49,7 +50,7 @@ def test_the_curves_are_those_of_memory_to_the_bit(stored: Stored) -> None:
         points=10,
         trace=(3, 19),
     )
-    assert simulation.block_lanes == 7
+    assert Study((simulation,)).block_lanes == 7
     assert set(stored.curves.variables) == set(memory.curves.variables)
     for name, variable in memory.curves.variables.items():
         read = stored.curves[name]
@@ -207,9 +208,9 @@ def test_an_undamaged_folder_loads_wherever_it_is(copied: Path, stored: Stored) 
 def test_lanes_that_were_never_written_are_refused(tmp_path: Path, monkeypatch) -> None:
     write = CurveStore.write
 
-    def forgetful(self: CurveStore, method: str, recording: Recording) -> None:
+    def forgetful(self: CurveStore, block: Block, recording: Recording) -> None:
         if recording.run[0] != 7:
-            write(self, method, recording)
+            write(self, block, recording)
 
     monkeypatch.setattr(CurveStore, "write", forgetful)
     with pytest.raises(ValueError, match="status codes"):

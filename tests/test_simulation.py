@@ -9,13 +9,14 @@ import pytest
 from common import ENCRYPTED, FULL, GAMMA, ITERATIONS, NETWORK, STEPSIZE, compilations, finals, run
 from faulty import failing
 
-from dpe_jax import simulation as module
+from dpe_jax import study as module
 from dpe_jax.algorithms import CentralizedSGD, ConventionalDSGD, EncryptedDSGD
 from dpe_jax.errors import InputError
 from dpe_jax.network import Network
 from dpe_jax.problems.quadratic import Quadratic
 from dpe_jax.schedules import OptaxSchedule, PowerLaw
 from dpe_jax.simulation import ConditionWarning, Simulation
+from dpe_jax.study import Study
 
 # Lanes that fail
 
@@ -197,7 +198,7 @@ def test_the_method_refuses(named, settings) -> None:
 def test_accepted_settings_are_not_refused() -> None:
     settings: dict[str, Any] = {"trace": (6, 0), "block": 100, "seed": 2**64 - 1, "points": 2}
     accepted = Simulation({"method": ENCRYPTED}, FULL, NETWORK, 7, 9, x0=np.ones(2), **settings)
-    assert accepted.block_lanes == 7
+    assert Study((accepted,)).block_lanes == 7
     assert accepted.start.tolist() == [[1.0, 1.0]] * 5
     assert accepted.record.tolist() == [0, 9]
     bits = accepted.headroom()["plaintext_bits"]["method"]
@@ -247,8 +248,8 @@ def test_a_number_is_a_constant_schedule_and_a_function_an_optax_one() -> None:
 
 def test_one_processor_still_has_small_blocks(monkeypatch) -> None:
     monkeypatch.setattr(module, "processors", lambda: 1)
-    large = Simulation({"method": ENCRYPTED}, FULL, NETWORK, 1_000_000, 9)
-    assert large.workers == 1
+    large = Study((Simulation({"method": ENCRYPTED}, FULL, NETWORK, 1_000_000, 9),))
+    assert len(large.devices) == 1
     assert large.block_lanes * FULL.agents * FULL.dim <= 2**17
 
 

@@ -14,8 +14,8 @@ from dpe_jax.bounds import quantization_bound
 from dpe_jax.network import Network
 from dpe_jax.problems.quadratic import Quadratic
 from dpe_jax.schedules import PowerLaw
-from dpe_jax.simulation import simulate
 from dpe_jax.stepsizes import Gamma, Multipliers, NoMultipliers, Normal, TwoPoint, Uniform
+from dpe_jax.study import simulate
 
 LIMIT = 5.0
 FACTORS = (2 / 3, 1.5)

@@ -6,11 +6,11 @@ import reference
 from common import GAMMA, NETWORK, STEPSIZE, traced
 
 from dpe_jax.algorithms import EncryptedDSGD
-from dpe_jax.engine import Trace
 from dpe_jax.exchange import Exchange
 from dpe_jax.network import Network
 from dpe_jax.problems import Quadratic, SensorEstimation, breast_cancer
 from dpe_jax.stepsizes import Gamma, LogNormal, Uniform
+from dpe_jax.tracing import Trace
 
 STEPS = 40
 

@@ -26,7 +26,7 @@ from dpe_jax.fanout import Cluster, Processes
 from dpe_jax.network import Network
 from dpe_jax.paillier.setup import Encryption
 from dpe_jax.problems import Quadratic, SensorEstimation, breast_cancer
-from dpe_jax.simulation import simulate
+from dpe_jax.study import simulate
 from dpe_jax.verification import Lane, verify
 
 pytestmark = [

@@ -13,7 +13,7 @@ from dpe_jax.network import Network
 from dpe_jax.paillier.setup import Encryption
 from dpe_jax.problems import Quadratic
 from dpe_jax.results import trace_dataset
-from dpe_jax.simulation import Result
+from dpe_jax.study import Result
 from dpe_jax.verification import Report
 
 SMALL_KEYS = Encryption(key_bits=256, insecure_test_keys=True)

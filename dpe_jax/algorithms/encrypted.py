@@ -145,8 +145,8 @@ class EncryptedDSGD(Algorithm):
         self, x0: Float[Array, "agents dim"], exchange: Exchange, draws: Draws
     ) -> LatticeState:
         """Y_0 = round(x_0·2³²/δ), rounded to its first level with the word of time 0."""
-        Y = lattice.from_float(x0, self.delta)[..., None]
-        Y = jnp.broadcast_to(Y, (*x0.shape, draws.run.shape[0]))
+        on_lanes = jnp.broadcast_to(x0[..., None], (*x0.shape, draws.run.shape[0]))
+        Y = lattice.from_float(on_lanes, self.delta)
         return LatticeState(lattice.pack(Y, lattice.rounding_bit(Y, self._rounding_word(draws))))
 
     def step(
@@ -227,5 +227,6 @@ class EncryptedDSGD(Algorithm):
         m = self.multipliers(draws.stepsize_word(), g.dtype)
         scale = jnp.asarray(row.increment_scale).astype(g.dtype)
         if self.means is not None:
-            scale = scale * np.asarray(self.means, g.dtype)[:, None, None]
+            means = jnp.stack([jnp.asarray(mean, g.dtype) for mean in self.means])
+            scale = scale * means.reshape(len(self.means), 1, -1)
         return scale * m * g

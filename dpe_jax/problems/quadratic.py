@@ -124,7 +124,7 @@ class Quadratic(Problem):
         """A_i (x − b_i) + σ z."""
         offset = x - jnp.asarray(self.b)[..., None]
         g = lanes.product(jnp.asarray(self.A), offset)
-        return g + np.asarray(self.noise, self.dtype) * draws.noise(self.dtype)
+        return g + jnp.asarray(self.noise, self.dtype) * draws.noise(self.dtype)
 
     def objective(self, x: Float[Array, "*points dim lanes"]) -> Float[Array, "*points lanes"]:
         """(1/n) Σ_i ½ (x − b_i)ᵀ A_i (x − b_i)."""

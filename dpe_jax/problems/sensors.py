@@ -180,7 +180,7 @@ class SensorEstimation(Problem):
     ) -> Float[Array, "agents dim lanes"]:
         """2 M_iᵀ(M_i θ − z̄_i − s ε) + 2 ω_i θ."""
         M = jnp.asarray(self.M)
-        noise = np.asarray(self.noise, self.dtype) * draws.measurement_noise(self.rows, self.dtype)
+        noise = jnp.asarray(self.noise, self.dtype) * draws.measurement_noise(self.rows, self.dtype)
         residual = lanes.product(M, x) - jnp.asarray(self.z)[..., None] - noise
         # A `dot_general` here: written out, XLA would generate the noise anew for every coordinate.
         pull = jnp.einsum("ird,irl->idl", M, residual)
