@@ -131,7 +131,7 @@ def unit_laplace(draws: Draws, dtype: jnp.dtype) -> Float[Array, "agents dim lan
 
 
 def clipped(
-    g: Float[Array, "agents dim lanes"], bound: float | Float[Array, ""]
+    g: Float[Array, "agents dim lanes"], bound: float | Float[Array, "*#lanes"]
 ) -> Float[Array, "agents dim lanes"]:
     """g · min(1, C/‖g‖₂) for each agent and lane: of norm C at most, but for rounding.
 
@@ -184,7 +184,7 @@ def shares(exchange: Exchange, draws: Draws) -> Float[Array, "links dim lanes"]:
 
 
 def bounded(
-    x: Float[Array, "*shape"], moved: Float[Array, "*shape"], reach: float | Float[Array, ""]
+    x: Float[Array, "*shape"], moved: Float[Array, "*shape"], reach: float | Float[Array, "*#lanes"]
 ) -> Float[Array, "*shape"]:
     """The state that follows x: `moved`, infinity beyond `reach`, or NaN where it is not finite.
 
