@@ -177,6 +177,10 @@ Start = Annotated[
 ]
 
 
+Built = dict[str | tuple[str, str], Any]
+"""Networks by their table, and problems by the tables of network and problem."""
+
+
 class Config(Table):
     """A whole experiment."""
 
@@ -204,16 +208,24 @@ class Config(Table):
                 raise wrong("checks.methods", name, f"some of {', '.join(self.methods)}")
         return self
 
-    def build(self) -> Simulation:
-        """The simulation; InputError names the key that does not fit."""
+    def build(self, built: Built | None = None) -> Simulation:
+        """The simulation; InputError names the key that does not fit.
+
+        Networks and problems that are in `built` already are not built again.
+        """
         # What overflows is refused by what checks it, in one line.
         with np.errstate(over="ignore", invalid="ignore"):
-            return self._build()
+            return self._build({} if built is None else built)
 
-    def _build(self) -> Simulation:
-        with within("network", NetworkTable.model_fields):
-            network = self.network.build()
-        problem = self._problem(network)
+    def _build(self, built: Built) -> Simulation:
+        place, kind = self.network.model_dump_json(), self.problem.model_dump_json()
+        if place not in built:
+            with within("network", NetworkTable.model_fields):
+                built[place] = self.network.build()
+        network = built[place]
+        if (place, kind) not in built:
+            built[place, kind] = self._problem(network)
+        problem = built[place, kind]
         for key in ("gap_fraction", "decay_from") if not problem.has_optimum else ():
             if (value := getattr(self.checks, key)) is not None:
                 raise InputError(

@@ -1,0 +1,46 @@
+"""Compiled programs, kept from one command to the next."""
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+_LEAST_SECONDS = 0.1
+"""Programs that compile faster than this are not kept."""
+
+
+def keep_programs() -> Path | None:
+    """Let JAX keep compiled programs on disk, unless the user has told it where, or that it may not.
+
+    They lie under $XDG_CACHE_HOME/dpe-jax (or ~/.cache/dpe-jax), in a folder for each kind of
+    processor: code that was compiled for one may not run on another that shares the home folder.
+    JAX's own variables JAX_COMPILATION_CACHE_DIR and JAX_ENABLE_COMPILATION_CACHE come first.
+    Returns the folder, or None where none is used.
+    """
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ or not jax.config.jax_enable_compilation_cache:
+        return None
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = Path(home) / "dpe-jax" / f"programs-{_processor()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    if not os.access(folder, os.W_OK):
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
+    return folder
+
+
+def _processor() -> str:
+    """A short name for the processor's kind and its instructions."""
+    described = f"{platform.machine()} {platform.processor()}"
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        kinds = ("flags", "Features", "model name", "CPU part")
+        described += "\n".join(sorted({line for line in lines if line.startswith(kinds)}))
+    except OSError:
+        pass
+    return hashlib.sha256(described.encode()).hexdigest()[:12]
