@@ -117,6 +117,18 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--overwrite", action="store_true", help="replace the result that is in --out")
     sub.add_argument("--no-figures", action="store_true", help="do not draw figures")
 
+    sub = command("certify", "Judge almost sure convergence by the runs of a result.")
+    sub.add_argument("folder", metavar="DIR", help="a folder with peak_error among its metrics")
+    sub.add_argument(
+        "--epsilon",
+        metavar="FRACTIONS",
+        help="ε as fractions of the initial error, such as 0.1,0.2 (those of its configuration)",
+    )
+    sub.add_argument(
+        "--confidence", metavar="C", default="0.99", help="of each one-sided bound (0.99)"
+    )
+    sub.add_argument("--no-figures", action="store_true", help="do not draw figures")
+
     sub = command("verify", "Replay traced runs of a result with real Paillier encryption.")
     sub.add_argument("folder", metavar="DIR", help="a folder that dpe run --trace wrote")
     sub.add_argument("--lanes", metavar="RUNS", help="traced runs to replay, such as 0,1 (all)")
@@ -182,8 +194,19 @@ def _read(options: argparse.Namespace, left_over: list[str]) -> None:
         chosen = getattr(options, name, None)
         if chosen not in (None, *choices):
             raise InputError(f"--{name}", chosen, f"one of {', '.join(choices)}")
+    if getattr(options, "epsilon", None) is not None:
+        accepted = "fractions of the initial error between 0 and 1, such as 0.1,0.2"
+        parts = options.epsilon.split(",")
+        found = [_number("--epsilon", part, 1e-12, 1 - 1e-12, accepted) for part in parts]
+        options.epsilon = list(dict.fromkeys(found))
+    if getattr(options, "confidence", None) is not None:
+        accepted = "a number from 0.5 to 0.999"
+        options.confidence = _number("--confidence", options.confidence, 0.5, 0.999, accepted)
     if getattr(options, "verify_seconds", None) is not None:
-        options.verify_seconds = _seconds("--verify-seconds", options.verify_seconds)
+        accepted = "a number of seconds from 0 to 1e9"
+        options.verify_seconds = _number(
+            "--verify-seconds", options.verify_seconds, 0.0, 1e9, accepted
+        )
     if getattr(options, "dask", None) is not None and options.workers is not None:
         raise InputError("--workers", options.workers, "no such option beside --dask")
     for name, shown in (("out", "--out"), ("folder", "DIR")):
@@ -201,13 +224,13 @@ def _integer(name: str, text: str, least: int, most: int, accepted: str) -> int:
     return value
 
 
-def _seconds(name: str, text: str) -> float:
+def _number(name: str, text: str, least: float, most: float, accepted: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1e9:
-        raise InputError(name, text, "a number of seconds from 0 to 1e9")
+        value = least - 1
+    if not least <= value <= most:
+        raise InputError(name, text, accepted)
     return value
 
 

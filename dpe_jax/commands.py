@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dpe_jax import article, comparisons, experiment, replays
+from dpe_jax import article, certificates, comparisons, experiment, replays
 from dpe_jax.config import Config
 from dpe_jax.errors import InputError
 from dpe_jax.folder import jsonable, write_json
@@ -48,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
         "plot": _plot,
         "run": _run,
         "compare": comparisons.run_compare,
+        "certify": certificates.run_certify,
         "reproduce": _reproduce,
         "verify": replays.run_verify,
         "cost": replays.run_cost,
@@ -151,6 +152,8 @@ def _reproduce(
         figures = _draw(outcome.stored, out / name / "figures")
         made += [Check(f"{name}: {check.name}", *check[1:]) for check in outcome.checks]
         reports[name] = _report(outcome, figures)
+        if config.checks.certify is not None:
+            reports[name]["certificate"] = certificates.made(outcome.stored, screen)
         if seconds and outcome.stored.traces():
             log.print(f"{name}: {_REPLAYED} runs once more, with 2048-bit Paillier encryption")
             report = replays.replay_within(outcome.stored, seconds / len(configs), log)

@@ -10,7 +10,7 @@ _LEAST_SECONDS = 0.1
 
 
 def keep_programs() -> Path | None:
-    """Let JAX keep compiled programs on disk, unless the user has told it where, or that it may not.
+    """Let JAX keep compiled programs on disk, unless the user has told it where or not to.
 
     They lie under $XDG_CACHE_HOME/dpe-jax (or ~/.cache/dpe-jax), in a folder for each kind of
     processor: code that was compiled for one may not run on another that shares the home folder.

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from dpe_jax.algorithms import Algorithm
+from dpe_jax.certificate import METRIC
 from dpe_jax.errors import InputError
 from dpe_jax.fields import Matrix, Name, Seed, Table, Title, array_of, refusal, within, wrong
 from dpe_jax.network import Network
@@ -31,6 +32,7 @@ _MOST_AGENTS = 10_000
 
 Count = Annotated[int, Field(ge=1, le=_MOST_AGENTS)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
 Agent = Annotated[int, Field(ge=0, lt=_MOST_AGENTS)]
 Pair = Annotated[list[Agent], Field(min_length=2, max_length=2)]
 
@@ -165,6 +167,17 @@ class ChecksTable(Table):
     """Fit max_i ‖x_i − x*‖ from this iteration on; k^−(b−a) must lie in the interval."""
     methods: Annotated[list[str], Field(min_length=1)] | None = None
     """Of which methods both are asked; by default all."""
+    certify: Annotated[list[Fraction], Field(min_length=1)] | None = None
+    """ε of `dpe certify`, as fractions of the initial error; every method must be accepted."""
+    refused: Annotated[list[str], Field(min_length=1)] | None = None
+    """Controls: methods that break a condition, and that `dpe certify` must refuse instead."""
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        # So that a configuration without these keys keeps its hash.
+        written = handler(self)
+        added = ("certify", "refused")
+        return {k: v for k, v in written.items() if k not in added or v is not None}
 
 
 Start = Annotated[
@@ -203,9 +216,13 @@ class Config(Table):
     def _consistent(self) -> "Config":
         if self.x0 is not None and array_of(self.x0) is None:
             raise wrong("x0", self.x0, "rows of one length, one for each agent")
-        for name in self.checks.methods or ():
-            if name not in self.methods:
-                raise wrong("checks.methods", name, f"some of {', '.join(self.methods)}")
+        for key in ("methods", "refused"):
+            for name in getattr(self.checks, key) or ():
+                if name not in self.methods:
+                    raise wrong(f"checks.{key}", name, f"some of {', '.join(self.methods)}")
+        if self.checks.certify is not None and METRIC not in (self.record.metrics or ()):
+            accepted = f"{METRIC} among record.metrics beside it"
+            raise wrong("checks.certify", self.checks.certify, accepted)
         return self
 
     def build(self, built: Built | None = None) -> Simulation:

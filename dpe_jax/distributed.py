@@ -24,7 +24,7 @@ WHOLE = Part()
 
 
 def joined(coordinator: str | None, processes: int | None, process: int | None) -> Part:
-    """Join the processes of a cluster with `jax.distributed`; must come before anything else of JAX.
+    """Join the processes of a cluster with `jax.distributed`, before anything else of JAX.
 
     Without a `coordinator` JAX finds out by itself, from what Slurm, Open MPI and others tell a
     process; with one (HOST:PORT of process 0) the number of processes and that of this one are

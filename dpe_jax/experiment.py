@@ -27,7 +27,15 @@ from dpe_jax.results import (
 )
 from dpe_jax.simulation import Simulation
 from dpe_jax.study import Progress, Study
-from dpe_jax.summary import Check, checks, counted, failures, summarize
+from dpe_jax.summary import (
+    Check,
+    certified,
+    checks,
+    convergence_checks,
+    counted,
+    failures,
+    summarize,
+)
 from dpe_jax.tracing import Trace, joined
 
 if TYPE_CHECKING:
@@ -103,7 +111,10 @@ def run(
         simulated = time.perf_counter()
         summary = summarize(simulation, optimum, open_curves(scratch), config.checks.decay_from)
         notes += [*_failures(simulation, summary), *_on_the_box(simulation, open_curves(scratch))]
-        made = checks(config.checks, summary) if check else []
+        made = []
+        if check:
+            study = certified(config.checks, summary, open_curves(scratch))
+            made = [*checks(config.checks, summary), *convergence_checks(study)]
         summary["checks"] = [item._asdict() for item in made]
         summary["warnings"] = notes
         (scratch / "config.toml").write_text(resolved_toml(config), encoding="utf-8")

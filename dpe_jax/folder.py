@@ -16,11 +16,11 @@ from dpe_jax.errors import InputError
 
 MANIFEST, SUMMARY, CONFIG = "manifest.json", "summary.json", "config.toml"
 CURVES, TRACE = "curves.zarr", "trace.zarr"
-COMPARISON = "comparison.json"
+COMPARISON, CERTIFICATE = "comparison.json", "certificate.json"
 CHECKPOINT = ".verify-"
 """How the name of a folder begins that holds the finished parts of an interrupted verification."""
 
-_OWN = {MANIFEST, SUMMARY, CONFIG, CURVES, TRACE, COMPARISON, "figures"}
+_OWN = {MANIFEST, SUMMARY, CONFIG, CURVES, TRACE, COMPARISON, CERTIFICATE, "figures"}
 
 
 @contextlib.contextmanager

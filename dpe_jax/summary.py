@@ -1,10 +1,12 @@
 """What a finished simulation shows, in numbers, and the checks that were asked of it."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
 
+from dpe_jax import certificate
 from dpe_jax.algorithms import Algorithm, EncryptedDSGD
 from dpe_jax.bands import Decay, band, fit_decay, status_counts
 from dpe_jax.bounds import quantization_bound
@@ -138,6 +140,39 @@ def checks(asked: ChecksTable, summary: dict[str, Any]) -> list[Check]:
         if asked.decay_from is not None and method["predicted_exponent"] is not None:
             made.append(_decay(name, method))
     return made
+
+
+def certified(
+    asked: ChecksTable,
+    summary: dict[str, Any],
+    curves: "xr.Dataset",
+    epsilon: Sequence[float] | None = None,
+    confidence: float = certificate.CONFIDENCE,
+) -> certificate.Study | None:
+    """The certificates of all methods, at the configuration's ε or others; None without any ε."""
+    fractions = epsilon or asked.certify
+    if not fractions:
+        return None
+    methods = summary["methods"].items()
+    return certificate.study(
+        curves,
+        {name: method["predicted_exponent"] for name, method in methods},
+        epsilon=fractions,
+        controls=asked.refused or (),
+        confidence=confidence,
+        decay_from=asked.decay_from,
+    )
+
+
+def convergence_checks(study: certificate.Study | None) -> list[Check]:
+    """That every method is accepted, and every control refused."""
+    if study is None:
+        return []
+    title = "almost sure convergence"
+    return [
+        Check(f"{name}: {title}", study.as_expected(name), study.told(name))
+        for name in study.certificates
+    ]
 
 
 def _same_minimum(name: str, method: dict[str, Any], fraction: float) -> Check:

@@ -53,12 +53,17 @@ def main() -> None:
     options = parser.parse_args()
     known = experiment.presets()
     options.out.mkdir(parents=True, exist_ok=True)
-    for name in options.presets or known:
+    for name in options.presets or [n for n, c in known.items() if _comparable(c)]:
         stored = _result(known[name])
         report = _report(stored)
         write_json(options.out / f"{name}.json", report)
         (options.out / f"{name}.md").write_text(_table(report), encoding="utf-8")
         print(_table(report))
+
+
+def _comparable(preset: Config) -> bool:
+    """Whether a preset has the two methods that the price is made of."""
+    return {"encrypted", "conventional"} <= set(preset.methods)
 
 
 def _result(preset: Config) -> Stored:

@@ -60,6 +60,9 @@ BAD: list[tuple[str, Any, tuple[str, str, str]]] = [
     ("checks.gap_fraction", 0, ("checks.gap_fraction", "0", "greater than 0")),
     ("checks.methods", ["nobody"], ("checks.methods", "'nobody'", "some of encrypted")),
     ("checks.methods", [], ("checks.methods", "[]", "at least 1")),
+    ("checks.refused", ["nobody"], ("checks.refused", "'nobody'", "some of encrypted")),
+    ("checks.certify", [1.0], ("checks.certify[0]", "1.0", "less than 1")),
+    ("checks.certify", [0.5], ("checks.certify", "[0.5]", "peak_error among record.metrics")),
     ("network", REMOVED, ("network", "None", "the key is missing")),
     ("network", 3, ("network", "3", "a table")),
     ("network.graph", "torus", ("network.graph", "'torus'", "'ring', 'path', 'star'")),
@@ -232,7 +235,7 @@ def test_a_file_that_cannot_be_read_is_refused(text, reason, tmp_path, capsys) -
     assert reason in line
     assert line.startswith("dpe: ")
     assert main(["run", str(tmp_path)]) == 2
-    accepted = "one of digits, five-agents, fraud, hospitals, sensors, or a path that ends in .toml"
+    accepted = "one of certify, digits, five-agents, fraud, hospitals, sensors, or a path that ends"
     assert accepted in capsys.readouterr().err
 
 
@@ -248,15 +251,17 @@ METHODS = set(algorithms.__all__) - {"Algorithm", "Budget", "Step", "Wire"}
 
 def test_every_preset_builds_and_survives_its_resolved_file() -> None:
     known = experiment.presets()
-    assert list(known) == ["digits", "five-agents", "fraud", "hospitals", "sensors"]
+    assert list(known) == ["certify", "digits", "five-agents", "fraud", "hospitals", "sensors"]
     for name, preset in known.items():
         assert preset.name == name
         simulation = preset.build()
         assert simulation.network.agents == (20 if name == "sensors" else 5)
         held = {m: all(c.holds for c in all_) for m, all_ in simulation.conditions().items()}
         private = {m for m, t in preset.methods.items() if t.method == "GeometricDP"}
-        assert {m for m, holds in held.items() if not holds} == private
-        if name != "five-agents":
+        assert {m for m, holds in held.items() if not holds} == private | set(
+            preset.checks.refused or ()
+        )
+        if name not in ("certify", "five-agents"):
             assert {table.method for table in preset.methods.values()} == METHODS
         again = parse(tomllib.loads(resolved_toml(preset)))
         assert again == preset
