@@ -1,11 +1,12 @@
 """Processes of one cluster that share the blocks of a study."""
 
-from typing import NamedTuple
+import dataclasses
 
 from dpe_jax.errors import InputError
 
 
-class Part(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Part:
     """Which share of the blocks a process computes: those whose number is `index` modulo `count`.
 
     The part with index 0 finishes the result when all blocks are there.

@@ -10,7 +10,7 @@ from dpe_jax.blocks import Block
 from dpe_jax.conditions import violated
 from dpe_jax.config import Built, Config
 from dpe_jax.lattice import STATUS_NAMES
-from dpe_jax.observe import LABELS
+from dpe_jax.observe import LABELS, Metric
 from dpe_jax.recording import Recording
 from dpe_jax.reductions import FRACTIONS, QUANTILES, Moments, merged
 from dpe_jax.results import manifest
@@ -58,7 +58,7 @@ class Summary:
         import xarray as xr
 
         study = self._study
-        columns: dict[str, list[list[Moments]]] = {
+        columns: dict[Metric, list[list[Moments]]] = {
             metric: [
                 [merged(self._moments[method, twin, metric]) for twin in study.twins[method]]
                 for method in study.methods
