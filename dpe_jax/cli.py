@@ -149,8 +149,18 @@ def _parser() -> argparse.ArgumentParser:
     encryption(sub)
 
     sub = command("plot", "Draw the figures of a result again.")
-    sub.add_argument("folder", metavar="DIR", help="a folder that dpe run wrote")
+    sub.add_argument("folder", metavar="DIR", help="a folder that dpe run or dpe sweep wrote")
     sub.add_argument("--out", metavar="DIR", help="folder of the figures (DIR/figures)")
+    sub.add_argument("--x", metavar="AXIS", help="of a sweep: the horizontal axis (its first one)")
+    sub.add_argument("--y", metavar="AXIS", help="of a sweep: the vertical axis of the map")
+    sub.add_argument("--metric", metavar="NAME", help="of a sweep: such as gap_mean_state")
+    sub.add_argument("--algorithm", metavar="NAME", help="of a sweep: this method only")
+    sub.add_argument(
+        "--at",
+        metavar="AXIS=VALUE",
+        action="append",
+        help="of a sweep: hold another axis at a value (may be repeated)",
+    )
 
     command("presets", "List the presets.")
     return parser
@@ -207,6 +217,9 @@ def _read(options: argparse.Namespace, left_over: list[str]) -> None:
         options.verify_seconds = _number(
             "--verify-seconds", options.verify_seconds, 0.0, 1e9, accepted
         )
+    for text in getattr(options, "at", None) or ():
+        if not text.partition("=")[1]:
+            raise InputError("--at", text, "AXIS=VALUE, such as delta=0.01")
     if getattr(options, "dask", None) is not None and options.workers is not None:
         raise InputError("--workers", options.workers, "no such option beside --dask")
     for name, shown in (("out", "--out"), ("folder", "DIR")):

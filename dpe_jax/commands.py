@@ -20,6 +20,7 @@ from dpe_jax.options import changes, warn
 from dpe_jax.progress import Bars
 from dpe_jax.results import holds, load
 from dpe_jax.summary import Check
+from dpe_jax.sweep_commands import refuse_sweep_options
 
 _COLUMNS = (
     ("F(x̄) − F*", "gap_mean_state", "mean"),
@@ -94,6 +95,7 @@ def _plot(
     options: argparse.Namespace, log: Console, screen: Console | None
 ) -> tuple[int, dict[str, Any]]:
     stored = load(Path(options.folder))
+    refuse_sweep_options(options)
     drawn = _draw(stored, Path(options.out) if options.out else stored.path / "figures")
     if screen:
         screen.print("\n".join(drawn), soft_wrap=True)

@@ -25,6 +25,7 @@ from dpe_jax.observe import Metric
 from dpe_jax.problem_tables import ProblemTable
 from dpe_jax.problems import Problem
 from dpe_jax.simulation import Simulation
+from dpe_jax.sweep_tables import SweepTable
 from dpe_jax.tables import MethodTable
 
 _MOST_AGENTS = 10_000
@@ -211,6 +212,14 @@ class Config(Table):
     network: NetworkTable
     problem: ProblemTable
     methods: Annotated[dict[Title, MethodTable], Field(min_length=1)]
+    sweep: SweepTable | None = None
+    """What `sweeps.expand` varies; without it the configuration stands for one experiment."""
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        # So that a configuration without the key keeps its hash.
+        written = handler(self)
+        return {k: v for k, v in written.items() if k != "sweep" or v is not None}
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
@@ -230,6 +239,9 @@ class Config(Table):
 
         Networks and problems that are in `built` already are not built again.
         """
+        if self.sweep is not None:
+            axes = [column.key for axis in self.sweep.axis for column in axis.columns()]
+            raise InputError("sweep", axes, "no such table: this is one experiment, not a sweep")
         # What overflows is refused by what checks it, in one line.
         with np.errstate(over="ignore", invalid="ignore"):
             return self._build({} if built is None else built)

@@ -117,6 +117,21 @@ def plain(name: str) -> str:
 
 def panels(stored: Stored, count: int) -> tuple["Figure", list["Axes"]]:
     """A figure of `count` panels, two in a row, with iterations on a logarithmic axis."""
+    figure, grid = plain_panels(count)
+    for axes in grid:
+        over_iterations(axes, int(stored.curves.iteration.values[-1]))
+    return figure, grid
+
+
+def over_iterations(axes: "Axes", last: int) -> None:
+    """Give a panel a logarithmic axis of the iterations 0 to `last`."""
+    axes.set_xscale("log")
+    axes.set_xlabel("iteration $k + 1$")
+    axes.set_xlim(0.9, 1.1 * (last + 1))
+
+
+def plain_panels(count: int) -> tuple["Figure", list["Axes"]]:
+    """A figure of `count` panels, two in a row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -126,10 +141,6 @@ def panels(stored: Stored, count: int) -> tuple["Figure", list["Axes"]]:
     grid = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for axes in grid[count:]:
         axes.remove()
-    for axes in grid[:count]:
-        axes.set_xscale("log")
-        axes.set_xlabel("iteration $k + 1$")
-        axes.set_xlim(0.9, 1.1 * (int(stored.curves.iteration.values[-1]) + 1))
     return figure, grid[:count]
 
 
@@ -148,7 +159,7 @@ def drawable(methods: list[Method], *panels: "Axes") -> list[Method]:
 
 def line(
     axes: "Axes",
-    x: Int64[np.ndarray, " points"],
+    x: Int64[np.ndarray, " points"] | Float[np.ndarray, " points"],
     values: Course,
     method: Method,
     floor: float = -np.inf,
@@ -186,7 +197,6 @@ def finish(
 ) -> None:
     """Title, with what failed, and one legend below all panels."""
     runs = stored.curves.sizes["run"]
-    double = figure.get_figwidth() > SINGLE
     told = [f"{stored.config.name}: {subject}, {what} over {runs} run" + "s" * (runs != 1)]
     failures = [
         f"{method.label}: {runs - method.sound.size} of {runs} runs failed"
@@ -194,7 +204,12 @@ def finish(
         for method in methods
         if method.sound.size < runs
     ]
-    told += ["; ".join(part) for part in (failures, notes) if part]
+    entitle(figure, told + ["; ".join(part) for part in (failures, notes) if part])
+
+
+def entitle(figure: "Figure", told: list[str]) -> None:
+    """Put texts above all panels, and one legend below them; the figure grows by their height."""
+    double = figure.get_figwidth() > SINGLE
     width = 104 if double else 48
     title = [line for text in told for line in textwrap.wrap(text, width)]
     figure.suptitle("\n".join(title))

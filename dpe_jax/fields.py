@@ -38,9 +38,10 @@ class Table(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _known_keys(cls, value: Any) -> Any:
+        known = [field.alias or name for name, field in cls.model_fields.items()]
         for key in value if isinstance(value, dict) else ():
-            if key not in cls.model_fields:
-                raise wrong(key, value[key], f"one of the keys {', '.join(cls.model_fields)}")
+            if key not in known:
+                raise wrong(key, value[key], f"one of the keys {', '.join(known)}")
         return value
 
 
