@@ -13,6 +13,7 @@ from dpe_jax.errors import InputError, OptimumError, WorkerDiedError
 DONE, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 2, 130, 141
 
 _PRECISIONS = ("float32", "float64")
+_KEEP = ("runs", "summary")
 _BACKENDS = ("fast", "phe")
 _RANDOMNESS = ("short", "full")
 
@@ -73,6 +74,18 @@ def _parser() -> argparse.ArgumentParser:
             "--insecure-test-keys", action="store_true", help="allow keys that protect nothing"
         )
 
+    def figures(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--x", metavar="AXIS", help="of a sweep: the horizontal axis (its first)")
+        sub.add_argument("--y", metavar="AXIS", help="of a sweep: the vertical axis of the map")
+        sub.add_argument("--metric", metavar="NAME", help="of a sweep: such as gap_mean_state")
+        sub.add_argument("--algorithm", metavar="NAME", help="of a sweep: this method only")
+        sub.add_argument(
+            "--at",
+            metavar="AXIS=VALUE",
+            action="append",
+            help="of a sweep: hold another axis at a value (may be repeated)",
+        )
+
     sub = command("reproduce", "The main job: run and check the presets, with tables and figures.")
     options(sub)
     sub.add_argument(
@@ -100,6 +113,21 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--overwrite", action="store_true", help="replace the result that is in --out")
     sub.add_argument("--check", action="store_true", help="exit with 1 if a check of it fails")
     sub.add_argument("--no-figures", action="store_true", help="do not draw figures")
+
+    sub = command("sweep", "Run all configurations of a [sweep] table, and compare them.")
+    sub.add_argument("config", metavar="CONFIG", help="a path to a .toml file with a [sweep] table")
+    options(sub)
+    sub.add_argument("--block", metavar="N", help="lanes computed at a time, at most")
+    sub.add_argument(
+        "--keep",
+        metavar="|".join(_KEEP),
+        default="runs",
+        help="curves of every run, or their means, variances, quantiles and exceedances (runs)",
+    )
+    sub.add_argument("--out", metavar="DIR", help="result folder (dpe-results/NAME-HASH)")
+    sub.add_argument("--overwrite", action="store_true", help="replace the result that is in --out")
+    sub.add_argument("--no-figures", action="store_true", help="do not draw figures")
+    figures(sub)
 
     sub = command("compare", "Compare all methods of a study with one of them, run by run.")
     sub.add_argument(
@@ -151,16 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("plot", "Draw the figures of a result again.")
     sub.add_argument("folder", metavar="DIR", help="a folder that dpe run or dpe sweep wrote")
     sub.add_argument("--out", metavar="DIR", help="folder of the figures (DIR/figures)")
-    sub.add_argument("--x", metavar="AXIS", help="of a sweep: the horizontal axis (its first one)")
-    sub.add_argument("--y", metavar="AXIS", help="of a sweep: the vertical axis of the map")
-    sub.add_argument("--metric", metavar="NAME", help="of a sweep: such as gap_mean_state")
-    sub.add_argument("--algorithm", metavar="NAME", help="of a sweep: this method only")
-    sub.add_argument(
-        "--at",
-        metavar="AXIS=VALUE",
-        action="append",
-        help="of a sweep: hold another axis at a value (may be repeated)",
-    )
+    figures(sub)
 
     command("presets", "List the presets.")
     return parser
@@ -198,6 +217,7 @@ def _read(options: argparse.Namespace, left_over: list[str]) -> None:
             setattr(options, name, numbers)
     for name, choices in (
         ("precision", _PRECISIONS),
+        ("keep", _KEEP),
         ("backend", _BACKENDS),
         ("randomness", _RANDOMNESS),
     ):

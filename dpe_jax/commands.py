@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dpe_jax import article, certificates, comparisons, experiment, replays
+from dpe_jax.compilation import keep_programs
 from dpe_jax.config import Config
 from dpe_jax.errors import InputError
 from dpe_jax.folder import jsonable, write_json
@@ -20,7 +21,7 @@ from dpe_jax.options import changes, warn
 from dpe_jax.progress import Bars
 from dpe_jax.results import holds, load
 from dpe_jax.summary import Check
-from dpe_jax.sweep_commands import refuse_sweep_options
+from dpe_jax.sweep_commands import plot_sweep, refuse_sweep_options, run_sweep_command
 
 _COLUMNS = (
     ("F(x̄) − F*", "gap_mean_state", "mean"),
@@ -47,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
     command = {
         "presets": _presets,
         "plot": _plot,
+        "sweep": run_sweep_command,
         "run": _run,
         "compare": comparisons.run_compare,
         "certify": certificates.run_certify,
@@ -54,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
         "verify": replays.run_verify,
         "cost": replays.run_cost,
     }
+    keep_programs()
     if not options.json:
         return command[options.command](options, log, _screen())[0]
     # Whatever a library prints meanwhile goes to stderr: stdout is for the one object.
@@ -95,8 +98,12 @@ def _plot(
     options: argparse.Namespace, log: Console, screen: Console | None
 ) -> tuple[int, dict[str, Any]]:
     stored = load(Path(options.folder))
-    refuse_sweep_options(options)
-    drawn = _draw(stored, Path(options.out) if options.out else stored.path / "figures")
+    out = Path(options.out) if options.out else stored.path / "figures"
+    if stored.config.sweep is not None:
+        drawn = [str(path) for path in plot_sweep(stored.curves, out, options)]
+    else:
+        refuse_sweep_options(options)
+        drawn = _draw(stored, out)
     if screen:
         screen.print("\n".join(drawn), soft_wrap=True)
     return 0, {"figures": drawn}

@@ -19,7 +19,10 @@ def keep_programs() -> Path | None:
     """
     import jax
 
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ or not jax.config.values["jax_enable_compilation_cache"]:
+    if (
+        "JAX_COMPILATION_CACHE_DIR" in os.environ
+        or not jax.config.values["jax_enable_compilation_cache"]
+    ):
         return None
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     folder = Path(home) / "dpe-jax" / f"programs-{_processor()}"

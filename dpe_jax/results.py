@@ -70,7 +70,11 @@ class CurveStore:
     """curves.zarr, filled block by block; memory stays that of one block."""
 
     def __init__(
-        self, path: Path, study: Study, labels: Mapping[str, np.ndarray] | None = None
+        self,
+        path: Path,
+        study: Study,
+        labels: Mapping[str, np.ndarray] | None = None,
+        attributes: Mapping[str, str] | None = None,
     ) -> None:
         """A study of several configurations has `labels` of them, one a configuration each."""
         import xarray as xr
@@ -83,7 +87,9 @@ class CurveStore:
             coordinates = {key: coordinates[key] for key in ("algorithm", "iteration", "run")}
             coordinates["configuration"] = np.arange(len(study.simulations))
             coordinates |= {key: ("configuration", value) for key, value in labels.items()}
-        frame = xr.Dataset(coords=coordinates, attrs={"iterations": simulation.iterations})
+        frame = xr.Dataset(
+            coords=coordinates, attrs={"iterations": simulation.iterations, **(attributes or {})}
+        )
         # Zarr format 2: the specification of strings in format 3 is not settled yet.
         frame.to_zarr(path, mode="w", consolidated=False, zarr_format=2)
         group = zarr.open_group(path, mode="a", zarr_format=2)
@@ -317,7 +323,7 @@ def load(path: Path | str) -> Stored:
         if config_hash(config) != read_manifest.get("config_hash"):
             raise refused("a result whose config.toml has the hash that manifest.json names")
         curves = open_curves(path)
-        if int(curves.status.values.min()) < 0:
+        if "run" in curves.dims and int(curves.status.values.min()) < 0:
             raise refused("a whole result (curves.zarr has lanes that were never written)")
     except OSError as error:
         raise refused(f"a readable folder ({error.strerror or error})") from error

@@ -5,9 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
+from dpe_jax import experiment, sweep_run
+from dpe_jax.conditions import violated
 from dpe_jax.errors import InputError
+from dpe_jax.folder import SUMMARY
+from dpe_jax.options import changes
+from dpe_jax.progress import Bars
+from dpe_jax.results import Stored
 from dpe_jax.sweep_statistics import metrics, shown
 
 if TYPE_CHECKING:
@@ -43,6 +50,66 @@ def plot_sweep(dataset: "xr.Dataset", out: Path, options: argparse.Namespace) ->
     return sweep_figures.draw_sweep(
         dataset, out, options.x, options.y, options.metric, options.algorithm, at
     )
+
+
+def run_sweep_command(
+    options: argparse.Namespace, log: Console, screen: Console | None
+) -> tuple[int, dict[str, Any]]:
+    """`dpe sweep`."""
+    config = experiment.override(experiment.find_config(options.config), changes(options))
+    planned = sweep_run.plan_sweep(config, options.keep)
+    out = Path(options.out) if options.out else experiment.default_folder(config)
+    study, sizes = planned.study, " × ".join(str(axis.size) for axis in planned.sweep.axes)
+    log.print(
+        f"{len(study.simulations)} configurations ({sizes}), {study.common.runs} runs each, "
+        f"{len(study.methods)} methods"
+    )
+    for line in _violations(planned):
+        log.print(f"warning: {line}")
+    with Bars(log) as bars:
+        stored = sweep_run.run_sweep(
+            planned, out, overwrite=options.overwrite or not options.out, progress=bars
+        )
+    dataset = stored.curves
+    metric = options.metric or metrics(dataset)[0]
+    if screen:
+        _show(screen, stored, metric)
+        screen.print(f"written to {out}", soft_wrap=True)
+    figures = [] if options.no_figures else plot_sweep(dataset, out / "figures", options)
+    return 0, {
+        "folder": str(out),
+        "config_hash": stored.manifest["config_hash"],
+        "seconds": stored.manifest["seconds"],
+        "figures": [str(path) for path in figures],
+        **stored.summary,
+    }
+
+
+def _violations(planned: sweep_run.Planned) -> list[str]:
+    """One line for each method and condition that configurations break."""
+    simulations = planned.study.simulations
+    broken: dict[tuple[str, str], int] = {}
+    for simulation in simulations:
+        for method, conditions in simulation.conditions().items():
+            for condition in violated(conditions):
+                key = method, condition.statement
+                broken[key] = broken.get(key, 0) + 1
+    return [
+        f"{method}: {statement} does not hold in {count} of {len(simulations)} configurations"
+        for (method, statement), count in broken.items()
+    ]
+
+
+_MOST_ROWS = 40
+"""Of the table on the terminal; summary.json has them all."""
+
+
+def _show(screen: Console, stored: Stored, metric: str) -> None:
+    rows = stored.summary["final"][metric]
+    title = f"{stored.manifest['name']}: {metric} at k = {stored.summary['iterations']}"
+    screen.print(final_table(rows[:_MOST_ROWS], metric, title))
+    if len(rows) > _MOST_ROWS:
+        screen.print(f"and {len(rows) - _MOST_ROWS} more rows in {stored.path / SUMMARY}")
 
 
 def final_table(rows: list[dict[str, Any]], metric: str, title: str) -> Table:

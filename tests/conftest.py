@@ -1,6 +1,10 @@
 """Every annotation of the package is checked at run time while the tests run."""
 
 import functools
+import os
+
+# Tests measure and count compilations; what a user's home folder holds must not matter to them.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 
 import pytest
 from jaxtyping import install_import_hook
