@@ -1,0 +1,37 @@
+"""Blocks on one device and on eight have the same bits."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def on(devices: int) -> dict[str, Any]:
+    """The report of `on_devices.py` with so many devices."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    done = subprocess.run(
+        [sys.executable, str(HERE / "on_devices.py")],
+        env=os.environ | {"XLA_FLAGS": flags},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    report = json.loads(done.stdout)
+    assert report["devices"] == devices
+    return report["digests"]
+
+
+@pytest.mark.slow
+def test_eight_devices_have_the_bits_of_one() -> None:
+    one, eight = on(1), on(8)
+    assert one == eight
+    # Several blocks, two problems, curves and statistics: and they are not all alike.
+    assert {name.split("/")[0] for name in one} == {"quadratic", "hospitals"}
+    assert len({name.rsplit("/", 1)[0] for name in one}) >= 16
+    assert len(set(one.values())) > len(one) / 2
