@@ -12,7 +12,7 @@ from rich.table import Table
 from dpe_jax.certificate import CONFIDENCE, LEVEL, METRIC, TAIL, Certificate, Exceedance, Study
 from dpe_jax.errors import InputError
 from dpe_jax.folder import CERTIFICATE, write_json
-from dpe_jax.results import Stored, load
+from dpe_jax.results import Stored, load_experiment
 from dpe_jax.summary import certified
 
 _WIDTH = 80
@@ -22,7 +22,7 @@ def run_certify(
     options: argparse.Namespace, log: Console, screen: Console | None
 ) -> tuple[int, dict[str, Any]]:
     """`dpe certify DIR`."""
-    stored = load(Path(options.folder))
+    stored = load_experiment(Path(options.folder))
     report = made(stored, screen, options.epsilon, options.confidence, not options.no_figures)
     if screen:
         screen.print(f"written to {stored.path}", soft_wrap=True)

@@ -26,7 +26,7 @@ from dpe_jax.folder import COMPARISON, MANIFEST, write_json
 from dpe_jax.observe import LABELS, supported
 from dpe_jax.options import changes, warn
 from dpe_jax.progress import Bars
-from dpe_jax.results import Stored, holds, load
+from dpe_jax.results import Stored, holds, load, load_experiment
 
 _STUDY = "PRESET|CONFIG|DIR"
 _WIDTH = 80
@@ -68,7 +68,7 @@ def _stored(options: argparse.Namespace, metrics: tuple[str, ...] | None, log: C
             if value is not None:
                 accepted = "no such option beside a folder with a result"
                 raise InputError(f"--{name}", value, accepted)
-        return load(path)
+        return load_experiment(path)
     config = experiment.override(_config(options.study), changes(options))
     # Before the simulation: a name that is wrong must not cost a whole run.
     chosen_baseline(config, options.baseline)

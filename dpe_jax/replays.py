@@ -19,7 +19,7 @@ from dpe_jax.fanout import Cluster, Fanout, InProcess, Processes
 from dpe_jax.folder import MANIFEST, alone, read_json, write_json
 from dpe_jax.paillier.setup import Encryption
 from dpe_jax.progress import Bars
-from dpe_jax.results import Stored, load
+from dpe_jax.results import Stored, load_experiment
 from dpe_jax.study import processors
 from dpe_jax.verification import SEGMENT, Report, verify, verify_traces
 
@@ -32,7 +32,7 @@ def run_verify(
 ) -> tuple[int, dict[str, Any]]:
     """`dpe verify DIR`."""
     encryption = _encryption(options, log)
-    stored = load(Path(options.folder))
+    stored = load_experiment(Path(options.folder))
     with Bars(log, "iterations") as bars, _what_is_kept(options), _as_options():
         report = verify(
             stored,

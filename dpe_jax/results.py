@@ -332,6 +332,14 @@ def load(path: Path | str) -> Stored:
     return Stored(path, config, read_manifest, summary, curves)
 
 
+def load_experiment(path: Path | str) -> Stored:
+    """Read a result of `dpe run`; InputError for that of a sweep, too."""
+    stored = load(path)
+    if stored.config.sweep is not None:
+        raise InputError("DIR", str(path), "a result of dpe run; this is one of dpe sweep")
+    return stored
+
+
 def open_curves(path: Path) -> "xr.Dataset":
     """The curves of a result folder, read from disk as they are used."""
     import xarray as xr

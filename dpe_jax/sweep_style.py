@@ -32,6 +32,7 @@ FORMULAS = {
     "test_auc": "area under the ROC curve",
     "test_average_precision": "average precision",
     "test_error": "mean squared error",
+    "peak_error": r"largest $\mathrm{max}_i\,\|x_i - x^*\|$ since the last point",
 }
 """Of each metric, for axes."""
 
