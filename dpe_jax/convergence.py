@@ -65,8 +65,9 @@ def windows(
 ) -> Windows:
     """Merge what was recorded into windows (at most eight in which k doubles); k = 0 is alone.
 
-    `peaks` at a record point k is the largest error after the previous record point up to k, so a
-    window is made of whole ones. It may be an array on disk, read piece by piece.
+    `peaks` at a record point k is the largest error from the previous record point up to k, so a
+    window is made of whole ones. The one iteration before it, which a window has as well, can only
+    add to what exceeds an ε. It may be an array on disk, read piece by piece.
     """
     first = np.concatenate([[0], iteration[:-1] + 1])
     # From the end: a last window that is cut short would have smaller peaks than those before it.
