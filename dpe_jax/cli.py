@@ -73,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
             "--insecure-test-keys", action="store_true", help="allow keys that protect nothing"
         )
 
+    def restart(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "--restart", action="store_true", help="do not go on from an interrupted run"
+        )
+
     sub = command("reproduce", "The main job: run and check the presets, with tables and figures.")
     options(sub)
     sub.add_argument(
@@ -82,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--overwrite", action="store_true", help="replace results of other settings in --out"
     )
+    restart(sub)
     sub.add_argument(
         "--verify-seconds",
         metavar="S",
@@ -98,6 +104,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--out", metavar="DIR", help="result folder (dpe-results/NAME-HASH)")
     sub.add_argument("--overwrite", action="store_true", help="replace the result that is in --out")
+    sub.add_argument("--resume", action="store_true", help="go on from an interrupted run")
+    sub.add_argument(
+        "--repair", action="store_true", help="go on likewise, and compute damaged blocks anew"
+    )
+    restart(sub)
+    sub.add_argument(
+        "--checkpoint-seconds",
+        metavar="S",
+        default="60",
+        help="keep blocks in flight every so often (60 seconds)",
+    )
+    sub.add_argument("--add-runs", metavar="N", help="add runs to the finished result")
+    sub.add_argument(
+        "--until",
+        metavar="half-width=H",
+        help="add runs until the 95%% interval of a mean is that narrow (0.01, or 1%% of the mean)",
+    )
+    sub.add_argument("--metric", metavar="NAME", help="whose mean (gap_mean_state)")
+    sub.add_argument("--method", metavar="NAME", help="of this method only")
+    sub.add_argument("--max-runs", metavar="N", help="and no more runs than that (2^20)")
     sub.add_argument("--check", action="store_true", help="exit with 1 if a check of it fails")
     sub.add_argument("--no-figures", action="store_true", help="do not draw figures")
 
@@ -115,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--block", metavar="N", help="lanes computed at a time")
     sub.add_argument("--out", metavar="DIR", help="result folder (dpe-results/NAME-HASH)")
     sub.add_argument("--overwrite", action="store_true", help="replace the result that is in --out")
+    restart(sub)
     sub.add_argument("--no-figures", action="store_true", help="do not draw figures")
 
     sub = command("verify", "Replay traced runs of a result with real Paillier encryption.")
@@ -157,6 +184,8 @@ def _read(options: argparse.Namespace, left_over: list[str]) -> None:
         ("block", 1, 2**32),
         ("workers", 1, 4096),
         ("segment", 1, 2**32),
+        ("add_runs", 1, 2**32),
+        ("max_runs", 1, 2**32),
     ):
         text = getattr(options, name, None)
         if text is not None:
@@ -182,8 +211,10 @@ def _read(options: argparse.Namespace, left_over: list[str]) -> None:
         chosen = getattr(options, name, None)
         if chosen not in (None, *choices):
             raise InputError(f"--{name}", chosen, f"one of {', '.join(choices)}")
-    if getattr(options, "verify_seconds", None) is not None:
-        options.verify_seconds = _seconds("--verify-seconds", options.verify_seconds)
+    for name in ("verify_seconds", "checkpoint_seconds"):
+        text = getattr(options, name, None)
+        if text is not None:
+            setattr(options, name, _seconds(f"--{name.replace('_', '-')}", text))
     if getattr(options, "dask", None) is not None and options.workers is not None:
         raise InputError("--workers", options.workers, "no such option beside --dask")
     for name, shown in (("out", "--out"), ("folder", "DIR")):
@@ -215,10 +246,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     parser = _parser()
     if threading.current_thread() is threading.main_thread():
-        # A polite end is an interrupt as well: what is unfinished is removed.
+        # A polite end is an interrupt as well.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        options, left_over = parser.parse_known_args(arguments)
+        words = sys.argv[1:] if arguments is None else list(arguments)
+        options, left_over = parser.parse_known_args(words)
+        options.arguments = words
         _read(options, left_over)
         if options.version:
             from importlib.metadata import version

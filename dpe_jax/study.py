@@ -235,29 +235,33 @@ class Study:
         progress: Progress = lambda *_: None,
         *,
         wanted: Callable[[Block], bool] = lambda _: True,
+        known: int = 0,
         saving: Callable[[Block], Saving | None] = lambda _: None,
     ) -> Iterator[tuple[Block, Recording]]:
-        """Run all blocks that are `wanted`, in order; what others have done counts as done."""
+        """Run all blocks that are `wanted`, in order, from run number `known` on.
+
+        What is not run counts as done.
+        """
         blocks = self.blocks()
         iterations = self.common.iterations
         totals = {
             method: sum(block.lanes for block in blocks if block.method == method) * iterations
             for method in self.methods
         }
+        left = []
         for block in blocks:
-            if not wanted(block):
-                progress(block.method, block.lanes * iterations, totals[block.method])
+            rest = block.after(known) if wanted(block) else block._replace(runs=0)
+            if rest.runs:
+                left.append(rest)
+            if rest != block:
+                progress(
+                    block.method, (block.lanes - rest.lanes) * iterations, totals[block.method]
+                )
 
         def report(block: Block, done: int) -> None:
             progress(block.method, done, totals[block.method])
 
-        yield from run_blocks(
-            (block for block in blocks if wanted(block)),
-            self.program,
-            self.devices,
-            report,
-            saving,
-        )
+        yield from run_blocks(left, self.program, self.devices, report, saving)
 
 
 def _problem_key(simulation: Simulation) -> tuple[Hashable, ...]:
