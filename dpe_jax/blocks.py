@@ -24,9 +24,17 @@ class Block(NamedTuple):
         """How many lanes it has."""
         return len(self.configurations) * self.runs
 
+    def after(self, known: int) -> "Block":
+        """What is left of it where the first `known` runs of all are there already."""
+        first = max(self.first, known)
+        return self._replace(first=first, runs=max(0, self.first + self.runs - first))
 
-class _StoppedError(Exception):
-    """Raised inside a block that is no longer wanted."""
+
+class StoppedError(Exception):
+    """Raised inside a block that is not to be finished, by `Saving` or where it is asked for.
+
+    Blocks that are not yet finished end likewise, and no other begins.
+    """
 
 
 def run_blocks(
@@ -42,16 +50,17 @@ def run_blocks(
     better than XLA does within a step (and jax 0.12 runs a fused step on one processor only). Which
     device computes a block is left to chance, and does not matter to what comes out.
     """
-    waiting = list(blocks)
+    waiting = collections.deque(blocks)
     if len(devices) == 1 or len(waiting) == 1:
         for block in waiting:
             of_block = program(block), block.first, block.runs
-            yield (
-                block,
-                run_block(
+            try:
+                recording = run_block(
                     *of_block, lambda done, b=block: progress(b, done), saving(block), devices[0]
-                ),
-            )
+                )
+            except StoppedError:
+                return
+            yield block, recording
         return
     stop, one_at_a_time = threading.Event(), threading.Lock()
     free: queue.SimpleQueue[Place] = queue.SimpleQueue()
@@ -61,7 +70,7 @@ def run_blocks(
     def compute(block: Block, program: Program) -> Recording:
         def report(done: int) -> None:
             if stop.is_set():
-                raise _StoppedError
+                raise StoppedError
             with one_at_a_time:
                 progress(block, done)
 
@@ -75,14 +84,19 @@ def run_blocks(
     pending = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(len(devices)) as pool:
         try:
-            for block in waiting:
-                pending.append((block, pool.submit(compute, block, program(block))))
-                if len(pending) > len(devices):
-                    done, future = pending.popleft()
-                    yield done, future.result()
-            while pending:
+            while waiting or pending:
+                if waiting:
+                    block = waiting.popleft()
+                    pending.append((block, pool.submit(compute, block, program(block))))
+                    if len(pending) <= len(devices):
+                        continue
                 done, future = pending.popleft()
-                yield done, future.result()
+                try:
+                    recording = future.result()
+                except StoppedError:
+                    waiting.clear()
+                    continue
+                yield done, recording
         finally:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 import threading
@@ -86,6 +87,24 @@ def _parser() -> argparse.ArgumentParser:
             help="of a sweep: hold another axis at a value (may be repeated)",
         )
 
+    def restart(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "--restart", action="store_true", help="do not go on from an interrupted run"
+        )
+
+    def durable(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--resume", action="store_true", help="go on from an interrupted run")
+        sub.add_argument(
+            "--repair", action="store_true", help="go on likewise, and compute damaged blocks anew"
+        )
+        restart(sub)
+        sub.add_argument(
+            "--checkpoint-seconds",
+            metavar="S",
+            default="60",
+            help="keep blocks in flight every so often (60 seconds)",
+        )
+
     sub = command("reproduce", "The main job: run and check the presets, with tables and figures.")
     options(sub)
     sub.add_argument(
@@ -95,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--overwrite", action="store_true", help="replace results of other settings in --out"
     )
+    restart(sub)
     sub.add_argument(
         "--verify-seconds",
         metavar="S",
@@ -111,11 +131,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--out", metavar="DIR", help="result folder (dpe-results/NAME-HASH)")
     sub.add_argument("--overwrite", action="store_true", help="replace the result that is in --out")
+    durable(sub)
+    sub.add_argument("--add-runs", metavar="N", help="add runs to the finished result")
+    sub.add_argument(
+        "--until",
+        metavar="half-width=H",
+        help="add runs until the 95%% interval of a mean is that narrow (0.01, or 1%% of the mean)",
+    )
+    sub.add_argument("--metric", metavar="NAME", help="whose mean (gap_mean_state)")
+    sub.add_argument("--method", metavar="NAME", help="of this method only")
+    sub.add_argument("--max-runs", metavar="N", help="and no more runs than that (2^20)")
     sub.add_argument("--check", action="store_true", help="exit with 1 if a check of it fails")
     sub.add_argument("--no-figures", action="store_true", help="do not draw figures")
 
     sub = command("sweep", "Run all configurations of a [sweep] table, and compare them.")
-    sub.add_argument("config", metavar="CONFIG", help="a path to a .toml file with a [sweep] table")
+    sub.add_argument(
+        "config",
+        metavar="CONFIG|DIR",
+        help="a .toml file with a [sweep] table, or a finished sweep to add runs to",
+    )
     options(sub)
     sub.add_argument("--block", metavar="N", help="lanes computed at a time, at most")
     sub.add_argument(
@@ -126,6 +160,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--out", metavar="DIR", help="result folder (dpe-results/NAME-HASH)")
     sub.add_argument("--overwrite", action="store_true", help="replace the result that is in --out")
+    durable(sub)
+    sub.add_argument("--add-runs", metavar="N", help="add runs to the finished sweep in DIR")
+    sub.add_argument("--part", metavar="I/N", help="compute this share of the blocks, and no more")
+    sub.add_argument(
+        "--distributed",
+        metavar="HOST:PORT",
+        nargs="?",
+        const="auto",
+        help="share the blocks with the processes of a cluster (found by itself under Slurm)",
+    )
+    sub.add_argument("--processes", metavar="P", help="processes of the cluster, beside HOST:PORT")
+    sub.add_argument("--process", metavar="I", help="which of them this is, from 0")
     sub.add_argument("--no-figures", action="store_true", help="do not draw figures")
     figures(sub)
 
@@ -143,6 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--block", metavar="N", help="lanes computed at a time")
     sub.add_argument("--out", metavar="DIR", help="result folder (dpe-results/NAME-HASH)")
     sub.add_argument("--overwrite", action="store_true", help="replace the result that is in --out")
+    restart(sub)
     sub.add_argument("--no-figures", action="store_true", help="do not draw figures")
 
     sub = command("certify", "Judge almost sure convergence by the runs of a result.")
@@ -198,6 +245,10 @@ def _read(options: argparse.Namespace, left_over: list[str]) -> None:
         ("block", 1, 2**32),
         ("workers", 1, 4096),
         ("segment", 1, 2**32),
+        ("add_runs", 1, 2**32),
+        ("max_runs", 1, 2**32),
+        ("processes", 1, 10**6),
+        ("process", 0, 10**6 - 1),
     ):
         text = getattr(options, name, None)
         if text is not None:
@@ -232,11 +283,14 @@ def _read(options: argparse.Namespace, left_over: list[str]) -> None:
     if getattr(options, "confidence", None) is not None:
         accepted = "a number from 0.5 to 0.999"
         options.confidence = _number("--confidence", options.confidence, 0.5, 0.999, accepted)
-    if getattr(options, "verify_seconds", None) is not None:
-        accepted = "a number of seconds from 0 to 1e9"
-        options.verify_seconds = _number(
-            "--verify-seconds", options.verify_seconds, 0.0, 1e9, accepted
-        )
+    for name in ("verify_seconds", "checkpoint_seconds"):
+        text = getattr(options, name, None)
+        if text is not None:
+            accepted = "a number of seconds from 0 to 1e9"
+            shown = f"--{name.replace('_', '-')}"
+            setattr(options, name, _number(shown, text, 0.0, 1e9, accepted))
+    if getattr(options, "part", None) is not None:
+        options.part = _part(options.part)
     for text in getattr(options, "at", None) or ():
         if not text.partition("=")[1]:
             raise InputError("--at", text, "AXIS=VALUE, such as delta=0.01")
@@ -257,6 +311,15 @@ def _integer(name: str, text: str, least: int, most: int, accepted: str) -> int:
     return value
 
 
+def _part(text: str) -> tuple[int, int]:
+    """I/N as two numbers."""
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    index, count = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not index < count <= 100_000:
+        raise InputError("--part", text, "I/N with 0 ≤ I < N ≤ 100000, such as 0/16")
+    return index, count
+
+
 def _number(name: str, text: str, least: float, most: float, accepted: str) -> float:
     try:
         value = float(text)
@@ -271,10 +334,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     parser = _parser()
     if threading.current_thread() is threading.main_thread():
-        # A polite end is an interrupt as well: what is unfinished is removed.
+        # A polite end is an interrupt as well.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        options, left_over = parser.parse_known_args(arguments)
+        words = sys.argv[1:] if arguments is None else list(arguments)
+        options, left_over = parser.parse_known_args(words)
+        options.arguments = words
         _read(options, left_over)
         if options.version:
             from importlib.metadata import version

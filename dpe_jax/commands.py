@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dpe_jax import article, certificates, comparisons, experiment, replays
+from dpe_jax import article, certificates, comparisons, experiment, replays, running
 from dpe_jax.compilation import keep_programs
 from dpe_jax.config import Config
+from dpe_jax.diary import Diary
 from dpe_jax.errors import InputError
 from dpe_jax.folder import jsonable, write_json
 from dpe_jax.options import changes, warn
@@ -22,6 +23,7 @@ from dpe_jax.progress import Bars
 from dpe_jax.results import holds, load
 from dpe_jax.summary import Check
 from dpe_jax.sweep_commands import plot_sweep, refuse_sweep_options, run_sweep_command
+from dpe_jax.unfinished import unfinished
 
 _COLUMNS = (
     ("F(x̄) − F*", "gap_mean_state", "mean"),
@@ -112,22 +114,22 @@ def _plot(
 def _run(
     options: argparse.Namespace, log: Console, screen: Console | None
 ) -> tuple[int, dict[str, Any]]:
-    config = experiment.override(experiment.find_config(options.config), changes(options))
-    out = Path(options.out) if options.out else experiment.default_folder(config)
-    # The default folder is named after the configuration's hash: what is there is the same result.
-    overwrite = options.overwrite or not options.out
-    with Bars(log) as bars:
-        outcome = experiment.run(
-            config, out, overwrite=overwrite, check=options.check, progress=bars
-        )
+    outcome, until = running.run_asked(options, log)
+    out = outcome.stored.path
     warn(log, outcome)
+    if not outcome.new:
+        log.print(f"{out} has this result already, of {outcome.stored.manifest['written']}")
     if screen:
         _show(screen, outcome)
         _show_checks(screen, outcome.checks)
-        screen.print(f"written to {out}", soft_wrap=True)
-    figures = [] if options.no_figures else _draw(outcome.stored, out / "figures")
-    passed = all(check.passed for check in outcome.checks)
-    return 0 if passed else 1, _report(outcome, figures)
+        if outcome.new:
+            screen.print(f"written to {out}", soft_wrap=True)
+    figures = []
+    if not options.no_figures and (outcome.new or not (out / "figures").is_dir()):
+        figures = _draw(outcome.stored, out / "figures")
+    passed = all(check.passed for check in outcome.checks) and (not until or until["reached"])
+    report = _report(outcome, figures) | ({} if until is None else {"until": until})
+    return 0 if passed else 1, report
 
 
 def _reproduce(
@@ -145,16 +147,23 @@ def _reproduce(
     out = Path(options.out) if options.out else Path("dpe-results") / "reproduce"
     made: list[Check] = []
     reports: dict[str, Any] = {}
+    diary = Diary(out, configs)
     for name, config in configs.items():
         log.print(f"{name}: {config.description}")
-        with Bars(log) as bars:
+        # What an interrupted reproduction has finished is not done once more.
+        going = diary.has(name) or unfinished(out / name)
+        with running.going_on(options), Bars(log) as bars:
             outcome = experiment.run(
                 config,
                 out / name,
                 overwrite=options.overwrite or holds(out / name, config),
                 check=True,
                 progress=bars,
+                mode="restart" if options.restart else "resume" if going else "refuse",
             )
+        diary.add(name)
+        if not outcome.new:
+            log.print(f"{name}: finished before the interruption")
         warn(log, outcome)
         if screen:
             _show(screen, outcome)
@@ -182,6 +191,7 @@ def _reproduce(
         "checks": [check._asdict() for check in made],
         "passed": passed,
     }
+    diary.close()
     try:
         write_json(out / "article.json", {"tables": tables, "checks": report["checks"]})
     except OSError as error:

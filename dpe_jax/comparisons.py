@@ -27,6 +27,7 @@ from dpe_jax.observe import LABELS, supported
 from dpe_jax.options import changes, warn
 from dpe_jax.progress import Bars
 from dpe_jax.results import Stored, holds, load, load_experiment
+from dpe_jax.running import going_on
 
 _STUDY = "PRESET|CONFIG|DIR"
 _WIDTH = 80
@@ -79,9 +80,15 @@ def _stored(options: argparse.Namespace, metrics: tuple[str, ...] | None, log: C
     if found is not None:
         log.print(f"{out} has this result already, of {found.manifest['written']}")
         return found
-    overwrite = options.overwrite or not options.out or holds(out, config)
-    with Bars(log) as bars:
-        outcome = experiment.run(config, out, overwrite=overwrite, progress=bars)
+    overwrite = experiment.replaces(out, config, options.overwrite, not options.out)
+    with going_on(options), Bars(log) as bars:
+        outcome = experiment.run(
+            config,
+            out,
+            overwrite=overwrite or holds(out, config),
+            progress=bars,
+            mode="restart" if options.restart else "resume",
+        )
     warn(log, outcome)
     return outcome.stored
 

@@ -223,7 +223,8 @@ def run_block(
     moving = _begin(setting, x0, padded, rows, len(traced))
     log = Log(program.keep, len(program.algorithms), runs)
     done = 0
-    if saving is not None and saving.found is not None:
+    if saving is not None and _fits(saving.found, chunks, rows):
+        assert saving.found is not None  # it fits
         done, arrays = saving.found
         moving = _restored(moving, arrays)
         log.restore(arrays, device)
@@ -242,7 +243,8 @@ def run_block(
         log.add(chunk, values, moving.buffers)
         waiting = chunk
         if saving is not None and number < len(chunks):
-            saving.save(functools.partial(_snapshot, number, moving, log))
+            cut = _cut(chunks, number, rows)
+            saving.save(functools.partial(_snapshot, number, cut, moving, log))
     log.wait()
     if waiting is not None:
         progress(waiting.iterations * lanes)
@@ -286,9 +288,22 @@ def _begin(
     return Moving(state, peak, buffers)
 
 
-def _snapshot(chunks: int, moving: Moving, log: Log) -> Snapshot:
+def _snapshot(number: int, cut: Int64[np.ndarray, "3"], moving: Moving, log: Log) -> Snapshot:
     leaves = enumerate(jax.tree.leaves(moving))
-    return Snapshot(chunks, {f"moving/{i}": np.asarray(leaf) for i, leaf in leaves} | log.arrays())
+    arrays = {f"moving/{i}": np.asarray(leaf) for i, leaf in leaves}
+    return Snapshot(number, arrays | log.arrays() | {"cut": cut})
+
+
+def _cut(chunks: list[Chunk], number: int, rows: int) -> Int64[np.ndarray, "3"]:
+    """How time is cut, as far as a snapshot before chunk `number` depends on it."""
+    return np.array([len(chunks), chunks[number].first, rows], np.int64)
+
+
+def _fits(found: Snapshot | None, chunks: list[Chunk], rows: int) -> bool:
+    """Whether a snapshot is of these chunks, and not of longer or shorter ones."""
+    if found is None or not 0 < found.chunks < len(chunks):
+        return False
+    return np.array_equal(found.arrays["cut"], _cut(chunks, found.chunks, rows))
 
 
 def _restored(moving: Moving, arrays: dict[str, np.ndarray]) -> Moving:

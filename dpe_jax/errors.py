@@ -18,6 +18,10 @@ class InputError(ValueError):
         return type(self), (self.argument, self.value, self.accepted)
 
 
+class InterruptedRunError(KeyboardInterrupt):
+    """A simulation was interrupted; says what is kept of it, and where."""
+
+
 class OptimumError(RuntimeError):
     """The reference optimum was not reached to the gradient norm that is promised."""
 

@@ -1,6 +1,7 @@
 """Experiments: a preset or a configuration file, run, checked and written to disk."""
 
 import dataclasses
+import shutil
 import time
 import warnings
 from importlib import resources
@@ -11,13 +12,15 @@ import numpy as np
 
 from dpe_jax.algorithms import EncryptedDSGD, GeometricDP
 from dpe_jax.config import Config, parse
+from dpe_jax.durable import CHECKPOINT_SECONDS, Base, Job, Work
 from dpe_jax.errors import InputError
-from dpe_jax.folder import contents, replacing, write_json
+from dpe_jax.folder import MANIFEST, TRACE, contents, write_json
+from dpe_jax.journal import fingerprint
 from dpe_jax.lattice import LEFT_RANGE, NON_FINITE, STATUS_NAMES
 from dpe_jax.results import (
-    CurveStore,
     Stored,
     config_hash,
+    holds,
     load,
     manifest,
     open_curves,
@@ -36,7 +39,8 @@ from dpe_jax.summary import (
     failures,
     summarize,
 )
-from dpe_jax.tracing import Trace, joined
+from dpe_jax.tracing import joined
+from dpe_jax.unfinished import Mode, opened, settle, unfinished
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -80,6 +84,15 @@ def default_folder(config: Config) -> Path:
     return Path("dpe-results") / f"{config.name}-{config_hash(config)[:8]}"
 
 
+def replaces(out: Path, config: Config, asked: bool, default: bool) -> bool:
+    """Whether a result in a folder is to be replaced, by one of a configuration.
+
+    A `default` folder is named after the configuration: what is there is the same result, unless
+    runs have been added to it.
+    """
+    return asked or (default and (holds(out, config) or not (out / MANIFEST).is_file()))
+
+
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """A finished experiment."""
@@ -87,6 +100,8 @@ class Outcome:
     stored: Stored
     checks: list[Check]
     warnings: list[str]
+    new: bool = True
+    """Whether it was finished just now."""
 
 
 def run(
@@ -96,27 +111,44 @@ def run(
     overwrite: bool = False,
     check: bool = False,
     progress: Progress = lambda *_: None,
+    mode: Mode = "refuse",
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    base: Stored | None = None,
 ) -> Outcome:
-    """Simulate a configuration and write its result folder, whole or not at all."""
+    """Simulate a configuration and write its result folder, whole or not at all.
+
+    What is finished is kept in a folder beside it from block to block, and of blocks in flight
+    every so many seconds (0: as often as may be), until the result is whole. `mode` says what to
+    do about such a folder, or with "resume" about a finished result of this configuration: it is
+    taken as it is. Runs of `base`, a result of fewer runs of this configuration, are not computed
+    again. InterruptedRunError where an interrupt leaves something to go on from.
+    """
     began = time.perf_counter()
+    settle(out)
+    if mode in ("resume", "repair") and not unfinished(out):
+        found = finished(out, config, check=check)
+        if found is not None:
+            return found
     simulation = config.build()
     notes = _conditions(simulation)
-    with replacing(out, overwrite=overwrite) as scratch:
-        study = Study((simulation,))
-        optimum = study.optima[0]
+    job = _job(config, simulation, base)
+    with opened(out, job, overwrite=overwrite, mode=mode) as work:
         # Before the simulation: whatever cannot be described must not cost a finished one.
-        record = manifest(config, study)
+        record = manifest(config, work.study)
         solved = time.perf_counter()
-        _simulate(study, scratch, progress)
+        compute(work, progress, checkpoint_seconds)
         simulated = time.perf_counter()
-        summary = summarize(simulation, optimum, open_curves(scratch), config.checks.decay_from)
-        notes += [*_failures(simulation, summary), *_on_the_box(simulation, open_curves(scratch))]
-        made = []
-        if check:
-            study = certified(config.checks, summary, open_curves(scratch))
-            made = [*checks(config.checks, summary), *convergence_checks(study)]
+        scratch, known = work.result, work.finish()
+        curves = open_curves(scratch)
+        summary = summarize(simulation, work.study.optima[0], curves, config.checks.decay_from)
+        notes += [*work.notes, *_failures(simulation, summary), *_on_the_box(simulation, curves)]
+        made = _checks(config, summary, curves) if check else []
         summary["checks"] = [item._asdict() for item in made]
         summary["warnings"] = notes
+        for method, pieces in work.traces().items():
+            write_trace(scratch / TRACE, method, joined(pieces), simulation)
+        if base is not None and (base.path / TRACE).is_dir():
+            shutil.copytree(base.path / TRACE, scratch / TRACE)
         (scratch / "config.toml").write_text(resolved_toml(config), encoding="utf-8")
         write_json(scratch / "summary.json", summary)
         record["seconds"] = {
@@ -124,11 +156,86 @@ def run(
             "simulation": round(simulated - solved, 3),
             "summary": round(time.perf_counter() - simulated, 3),
         }
+        record["blocks"] = {"all": len(work.blocks), "resumed": work.resumed}
+        record["extended"] = extended(base)
+        if base is not None and "verifications" in base.manifest:
+            # Of the traces, which are those of the base.
+            record["verifications"] = base.manifest["verifications"]
         record["status"] = {name: method["status"] for name, method in summary["methods"].items()}
         record["warnings"] = notes
-        record["contents"] = contents(scratch)
+        record["contents"] = contents(scratch, known)
         write_json(scratch / "manifest.json", record)
+        work.publish()
     return Outcome(load(out), made, notes)
+
+
+def compute(work: Work, progress: Progress, checkpoint_seconds: float) -> None:
+    """Compute what is missing of a work; InputError where a device has no memory for it."""
+    import jax
+
+    try:
+        work.compute(progress, checkpoint_seconds)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        accepted = "fewer lanes: the device has no memory for these"
+        raise InputError("block", work.study.block_lanes, accepted) from error
+
+
+def _checks(config: Config, summary: dict[str, Any], curves: "xr.Dataset") -> list[Check]:
+    """What a configuration asks of its result."""
+    certificates = certified(config.checks, summary, curves)
+    return [*checks(config.checks, summary), *convergence_checks(certificates)]
+
+
+def finished(out: Path, config: Config, *, check: bool = False) -> Outcome | None:
+    """The outcome that is there already, if it is a whole one of just this configuration."""
+    if not holds(out, config):
+        return None
+    stored = load(out)
+    made: list[Check] = []
+    if check:
+        simulation = config.build()
+        optimum, first = simulation.problem.solve(), config.checks.decay_from
+        summary = summarize(simulation, optimum, stored.curves, first)
+        made = _checks(config, summary, stored.curves)
+    return Outcome(stored, made, list(stored.manifest["warnings"]), new=False)
+
+
+def _job(config: Config, simulation: Simulation, base: Stored | None) -> Job:
+    """What is computed; blocks that go on from a base are like its own, unless that is costly."""
+    plain = Study((simulation,))
+    tables = config.model_dump(mode="json")
+    if base is None:
+        return Job(tables, lambda lanes: dataclasses.replace(plain, width=lanes))
+    lanes_then = int(base.manifest["block_lanes"])
+    usual = plain.block_lanes
+    first = lanes_then if usual <= _WIDER * lanes_then else usual
+    return Job(
+        tables,
+        lambda lanes: dataclasses.replace(plain, width=first if lanes is None else lanes),
+        base=base_of(base),
+    )
+
+
+_WIDER = 4
+"""Blocks that are narrower than usual by more than this are given up when runs are added."""
+
+
+def base_of(stored: Stored | None) -> Base | None:
+    """What runs are taken from, if any are."""
+    if stored is None:
+        return None
+    identity = fingerprint(stored.manifest["contents"])
+    return Base(stored.path.resolve(), stored.config.runs, identity)
+
+
+def extended(base: Stored | None) -> list[dict[str, Any]]:
+    """The results that this one has taken runs from: how many runs each had, and when written."""
+    if base is None:
+        return []
+    before = base.manifest.get("extended", [])
+    return [*before, {"runs": base.config.runs, "written": base.manifest["written"]}]
 
 
 def _conditions(simulation: Simulation) -> list[str]:
@@ -146,26 +253,6 @@ def _conditions(simulation: Simulation) -> list[str]:
         if len(untraced) == len(simulation.algorithms):
             notes.append(f"nothing is traced: {', '.join(untraced)} have no integer state")
     return notes
-
-
-def _simulate(study: Study, folder: Path, progress: Progress) -> None:
-    """Write the curves, block by block, and the traces."""
-    import jax
-
-    store = CurveStore(folder / "curves.zarr", study)
-    traces: dict[str, list[Trace]] = {}
-    try:
-        for block, recording in study.recordings(progress):
-            store.write(block, recording)
-            if recording.trace is not None:
-                traces.setdefault(block.method, []).append(recording.trace)
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        accepted = "fewer lanes: the device has no memory for these"
-        raise InputError("block", study.block_lanes, accepted) from error
-    for method, pieces in traces.items():
-        write_trace(folder / "trace.zarr", method, joined(pieces), study.common)
 
 
 def _on_the_box(simulation: Simulation, curves: "xr.Dataset") -> list[str]:

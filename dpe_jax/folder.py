@@ -1,14 +1,15 @@
 """Result folders: replaced whole or not at all, with digests of what they hold."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from dpe_jax.errors import InputError
 MANIFEST, SUMMARY, CONFIG = "manifest.json", "summary.json", "config.toml"
 CURVES, TRACE = "curves.zarr", "trace.zarr"
 COMPARISON, CERTIFICATE = "comparison.json", "certificate.json"
+PARTIAL = "partial"
 CHECKPOINT = ".verify-"
 """How the name of a folder begins that holds the finished parts of an interrupted verification."""
 
@@ -39,14 +41,14 @@ def replacing(out: Path, *, overwrite: bool) -> Iterator[Path]:
         out.with_name(f".{out.name}.{word}-{unique}") for word in ("partial", "old")
     )
     try:
-        _check_replaceable(given, overwrite)
+        check_replaceable(given, overwrite)
         out.parent.mkdir(parents=True, exist_ok=True)
         scratch.mkdir()
         yield scratch
         if not out.exists():
             scratch.rename(out)
             return
-        _check_replaceable(given, overwrite)
+        check_replaceable(given, overwrite)
         out.rename(retired)
         try:
             scratch.rename(out)
@@ -61,7 +63,8 @@ def replacing(out: Path, *, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _check_replaceable(out: Path, overwrite: bool) -> None:
+def check_replaceable(out: Path, overwrite: bool) -> None:
+    """InputError unless a result may be written there."""
     if out.exists() and not out.is_dir():
         raise InputError("--out", str(out), "a folder; this is a file")
     if out.is_dir() and any(out.iterdir()):
@@ -78,7 +81,22 @@ def _check_replaceable(out: Path, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Keep others who ask from a folder; InputError if one is there (or `wait` for it to leave).
+    """Keep others who ask from a folder; InputError if one is there (or `wait` for it to leave)."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise InputError("DIR", str(folder), f"a readable folder ({error.strerror})") from error
+    try:
+        if not claimed(handle, wait=wait):
+            accepted = "a folder in which no other verification is at work"
+            raise InputError("DIR", str(folder), accepted)
+        yield
+    finally:
+        os.close(handle)
+
+
+def claimed(handle: int, *, shared: bool = False, wait: bool = False) -> bool:
+    """Claim an open file until it is closed; whether nobody else had (unless `wait`).
 
     The system ends the claim of a process that has ended. Where it has no such locks, as Windows,
     nobody is kept out.
@@ -86,48 +104,78 @@ def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
     try:
         import fcntl
     except ImportError:
-        yield
+        return True
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        fcntl.flock(handle, kind | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
+
+
+def synced(path: Path) -> None:
+    """Wait until what a file or folder holds is on the disk, where the system can say so."""
+    if os.name != "posix":
         return
+    handle = os.open(path, os.O_RDONLY)
     try:
-        claim = os.open(folder, os.O_RDONLY)
+        os.fsync(handle)
     except OSError as error:
-        raise InputError("DIR", str(folder), f"a readable folder ({error.strerror})") from error
-    try:
-        try:
-            fcntl.flock(claim, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            accepted = "a folder in which no other verification is at work"
-            raise InputError("DIR", str(folder), accepted) from error
-        yield
+        # Some file systems know of no such thing for folders.
+        if error.errno not in (errno.EINVAL, errno.EBADF) or not path.is_dir():
+            raise
     finally:
-        os.close(claim)
+        os.close(handle)
 
 
-def contents(folder: Path) -> dict[str, dict[str, Any]]:
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[IO[bytes]]:
+    """A stream to a file that appears under its name when all of it is on the disk."""
+    scratch = path.with_name(f".{path.name}.{PARTIAL}-{uuid.uuid4().hex[:8]}")
+    try:
+        with scratch.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        scratch.replace(path)
+        synced(path.parent)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def contents(folder: Path, known: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:
     """What a finished folder holds: digests of its files and of its stores.
 
     Kept in the manifest, they tell a store that has lost a chunk, which would be read as fill
-    values, or in which one has changed.
+    values, or in which one has changed. Files whose digests are `known`, by their paths within the
+    folder, are not read again.
     """
+    known = {} if known is None else known
     held: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name in (CONFIG, SUMMARY):
-            held[path.name] = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            held[path.name] = {"sha256": digest(path)}
         elif path.is_dir() and path.suffix == ".zarr":
             files = sorted(file for file in path.rglob("*") if file.is_file())
-            digest = hashlib.sha256()
+            total = hashlib.sha256()
             for file in files:
-                digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-                with file.open("rb") as stream:
-                    digest.update(hashlib.file_digest(stream, "sha256").digest())
-            held[path.name] = {"files": len(files), "sha256": digest.hexdigest()}
+                total.update(file.relative_to(path).as_posix().encode() + b"\0")
+                one = known.get(file.relative_to(folder).as_posix()) or digest(file)
+                total.update(bytes.fromhex(one))
+            held[path.name] = {"files": len(files), "sha256": total.hexdigest()}
     return held
 
 
 def write_json(path: Path, value: Any) -> None:
     """A JSON file, written whole; a number that JSON cannot hold becomes null."""
     text = json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    scratch = path.with_name(f".{path.name}.partial-{uuid.uuid4().hex[:8]}")
+    scratch = path.with_name(f".{path.name}.{PARTIAL}-{uuid.uuid4().hex[:8]}")
     try:
         scratch.write_text(text, encoding="utf-8")
         scratch.replace(path)

@@ -1,4 +1,4 @@
-"""What a result folder holds: curves, traces and the manifest, written and read back."""
+"""What a result folder holds: traces and the manifest, written, and all of it read back."""
 
 import dataclasses
 import hashlib
@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dpe_jax.algorithms import EncryptedDSGD
-from dpe_jax.blocks import Block
 from dpe_jax.config import Config, parse
 from dpe_jax.errors import InputError
 from dpe_jax.folder import CONFIG, CURVES, MANIFEST, SUMMARY, TRACE, contents, read_json
 from dpe_jax.lattice import FRACTION_BITS, STATUS_NAMES
-from dpe_jax.layout import dimensions
-from dpe_jax.observe import LABELS
-from dpe_jax.recording import Recording
 from dpe_jax.simulation import Simulation
 from dpe_jax.study import Study
 from dpe_jax.tracing import Trace
@@ -35,9 +30,6 @@ _PACKAGES = (
     *("scipy", "scikit-learn", "networkx", "optax", "xarray", "zarr"),
 )
 """Whose versions the manifest names."""
-
-_CHUNK_VALUES = 2**20
-"""Values in one stored chunk, before compression."""
 
 
 def config_hash(config: Config) -> str:
@@ -64,92 +56,6 @@ def read_config(path: Path) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError("CONFIG", str(path), f"valid TOML ({error})") from error
     return parse(tables)
-
-
-class CurveStore:
-    """curves.zarr, filled block by block; memory stays that of one block."""
-
-    def __init__(
-        self,
-        path: Path,
-        study: Study,
-        labels: Mapping[str, np.ndarray] | None = None,
-        attributes: Mapping[str, str] | None = None,
-    ) -> None:
-        """A study of several configurations has `labels` of them, one a configuration each."""
-        import xarray as xr
-        import zarr
-
-        simulation = study.common
-        self._study, self._swept = study, labels is not None
-        coordinates: dict[str, Any] = dict(simulation.labels)
-        if labels is not None:
-            coordinates = {key: coordinates[key] for key in ("algorithm", "iteration", "run")}
-            coordinates["configuration"] = np.arange(len(study.simulations))
-            coordinates |= {key: ("configuration", value) for key, value in labels.items()}
-        frame = xr.Dataset(
-            coords=coordinates, attrs={"iterations": simulation.iterations, **(attributes or {})}
-        )
-        # Zarr format 2: the specification of strings in format 3 is not settled yet.
-        frame.to_zarr(path, mode="w", consolidated=False, zarr_format=2)
-        group = zarr.open_group(path, mode="a", zarr_format=2)
-        lanes = study.block_runs
-        self._arrays = {}
-        for name in (*study.metrics, "status", "failed_at", "final_state"):
-            dims = dimensions(name, swept=self._swept)
-            if self._swept and name == "final_state":
-                continue
-            shape = tuple(frame.sizes[dim] for dim in dims)
-            chunks = _chunks(shape, lanes, leading=1 + self._swept)
-            dtype = {"status": "i1", "failed_at": "i8", "final_state": "f8"}.get(name, "f4")
-            array = group.create_array(
-                name,
-                shape=shape,
-                chunks=chunks,
-                dtype=dtype,
-                fill_value=_FILL.get(name, np.nan),
-                # By default a chunk of fill values is left out, and is then like a lost one.
-                config={"write_empty_chunks": True},
-            )
-            array.attrs["_ARRAY_DIMENSIONS"] = list(dims)
-            if name in LABELS:
-                array.attrs["long_name"] = LABELS[name]
-            self._arrays[name] = array
-
-    def write(self, block: Block, recording: Recording) -> None:
-        """Store one block of one method."""
-        row = self._study.methods.index(block.method)
-        lanes = slice(block.first, block.first + block.runs)
-        values: dict[str, np.ndarray] = {
-            **recording.curves,
-            "status": recording.status,
-            "failed_at": recording.failed_at,
-            "final_state": recording.final,
-        }
-        if not self._swept:
-            for name, array in self._arrays.items():
-                array[(row, ..., lanes)] = values[name]
-            return
-        twins = np.array(self._study.twins[block.method])
-        for column, configuration in enumerate(block.configurations):
-            own = slice(column * block.runs, (column + 1) * block.runs)
-            for twin in np.flatnonzero(twins == configuration).tolist():
-                for name, array in self._arrays.items():
-                    array[(row, twin, ..., lanes)] = values[name][..., own]
-
-
-_FILL = {"status": -1, "failed_at": -2}
-
-
-def _chunks(shape: tuple[int, ...], lanes: int, leading: int) -> tuple[int, ...]:
-    """One method and configuration, one block of lanes, and rows enough for a middling chunk."""
-    width = max(1, min(lanes, shape[-1]))
-    ones = (1,) * leading
-    if len(shape) == leading + 1:
-        return (*ones, width)
-    rest = shape[leading + 1 : -1]
-    at_a_time = _CHUNK_VALUES // (width * int(np.prod(rest, dtype=np.int64)))
-    return (*ones, max(1, min(shape[leading], at_a_time)), *rest, width)
 
 
 def trace_dataset(method: str, trace: Trace, simulation: Simulation) -> "xr.Dataset":

@@ -59,6 +59,8 @@ class Study:
     keep: Keep = "runs"
     width: int | None = None
     """Lanes in a block; by default as many as suit the device."""
+    shares: int = 1
+    """Processes that share the blocks, each with devices like these."""
 
     def __post_init__(self) -> None:
         first = self.simulations[0]
@@ -153,7 +155,7 @@ class Study:
         elements = max(s.problem.agents * s.problem.dim for s in self.simulations)
         cpu = jax.default_backend() == "cpu"
         most = (_CPU_BLOCK_ELEMENTS if cpu else _GPU_BLOCK_ELEMENTS) // elements
-        fair = -(-total // len(self.devices))
+        fair = -(-total // (len(self.devices) * self.shares))
         if self.keep == "summary":
             # Statistics are merged over blocks, and must not depend on how many devices there are.
             fair = _CPU_SUMMARY_LANES if cpu else _GPU_SUMMARY_LANES
@@ -235,29 +237,33 @@ class Study:
         progress: Progress = lambda *_: None,
         *,
         wanted: Callable[[Block], bool] = lambda _: True,
+        known: int = 0,
         saving: Callable[[Block], Saving | None] = lambda _: None,
     ) -> Iterator[tuple[Block, Recording]]:
-        """Run all blocks that are `wanted`, in order; what others have done counts as done."""
+        """Run all blocks that are `wanted`, in order, from run number `known` on.
+
+        What is not run counts as done.
+        """
         blocks = self.blocks()
         iterations = self.common.iterations
         totals = {
             method: sum(block.lanes for block in blocks if block.method == method) * iterations
             for method in self.methods
         }
+        left = []
         for block in blocks:
-            if not wanted(block):
-                progress(block.method, block.lanes * iterations, totals[block.method])
+            rest = block.after(known) if wanted(block) else block._replace(runs=0)
+            if rest.runs:
+                left.append(rest)
+            if rest != block:
+                progress(
+                    block.method, (block.lanes - rest.lanes) * iterations, totals[block.method]
+                )
 
         def report(block: Block, done: int) -> None:
             progress(block.method, done, totals[block.method])
 
-        yield from run_blocks(
-            (block for block in blocks if wanted(block)),
-            self.program,
-            self.devices,
-            report,
-            saving,
-        )
+        yield from run_blocks(left, self.program, self.devices, report, saving)
 
 
 def _problem_key(simulation: Simulation) -> tuple[Hashable, ...]:

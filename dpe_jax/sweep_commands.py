@@ -10,11 +10,13 @@ from rich.table import Table
 
 from dpe_jax import experiment, sweep_run
 from dpe_jax.conditions import violated
+from dpe_jax.distributed import WHOLE, Part, joined
 from dpe_jax.errors import InputError
 from dpe_jax.folder import SUMMARY
 from dpe_jax.options import changes
 from dpe_jax.progress import Bars
 from dpe_jax.results import Stored
+from dpe_jax.running import going_on, mode
 from dpe_jax.sweep_statistics import metrics, shown
 
 if TYPE_CHECKING:
@@ -56,6 +58,9 @@ def run_sweep_command(
     options: argparse.Namespace, log: Console, screen: Console | None
 ) -> tuple[int, dict[str, Any]]:
     """`dpe sweep`."""
+    if options.add_runs is not None:
+        return _add_runs(options, log, screen)
+    part, together = _part(options)
     config = experiment.override(experiment.find_config(options.config), changes(options))
     planned = sweep_run.plan_sweep(config, options.keep)
     out = Path(options.out) if options.out else experiment.default_folder(config)
@@ -66,23 +71,81 @@ def run_sweep_command(
     )
     for line in _violations(planned):
         log.print(f"warning: {line}")
-    with Bars(log) as bars:
+    with going_on(options, "--resume"), Bars(log) as bars:
         stored = sweep_run.run_sweep(
-            planned, out, overwrite=options.overwrite or not options.out, progress=bars
+            planned,
+            out,
+            overwrite=experiment.replaces(out, config, options.overwrite, not options.out),
+            progress=bars,
+            mode=mode(options),
+            checkpoint_seconds=options.checkpoint_seconds,
+            part=part,
+            together=together,
         )
-    dataset = stored.curves
+    if stored is None:
+        shown = f"{part.index}/{part.count}"
+        if screen:
+            screen.print(f"part {shown} is done; --resume finishes {out}", soft_wrap=True)
+        return 0, {"folder": str(out), "part": shown, "finished": False}
+    for note in stored.manifest["warnings"]:
+        log.print(f"warning: {note}", style="yellow")
+    if part.index:
+        # The first process shows and draws.
+        return 0, {"folder": str(out), "part": f"{part.index}/{part.count}", "finished": True}
+    return 0, _shown(options, stored, screen)
+
+
+def _add_runs(
+    options: argparse.Namespace, log: Console, screen: Console | None
+) -> tuple[int, dict[str, Any]]:
+    for name in ("out", "part", "distributed", *changes(options)):
+        value = getattr(options, name)
+        if value is not None:
+            raise InputError(f"--{name}", value, "no such option beside --add-runs")
+    with going_on(options, "--resume"), Bars(log) as bars:
+        stored = sweep_run.add_sweep_runs(
+            Path(options.config),
+            options.add_runs,
+            progress=bars,
+            mode=mode(options),
+            checkpoint_seconds=options.checkpoint_seconds,
+        )
+    return 0, _shown(options, stored, screen)
+
+
+def _shown(options: argparse.Namespace, stored: Stored, screen: Console | None) -> dict[str, Any]:
+    """Show and draw a finished sweep; its report."""
+    dataset, out = stored.curves, stored.path
     metric = options.metric or metrics(dataset)[0]
     if screen:
         _show(screen, stored, metric)
         screen.print(f"written to {out}", soft_wrap=True)
     figures = [] if options.no_figures else plot_sweep(dataset, out / "figures", options)
-    return 0, {
+    return {
         "folder": str(out),
         "config_hash": stored.manifest["config_hash"],
         "seconds": stored.manifest["seconds"],
         "figures": [str(path) for path in figures],
         **stored.summary,
     }
+
+
+def _part(options: argparse.Namespace) -> tuple[Part, bool]:
+    """The share of this process, and whether others work at the same time."""
+    if options.part is not None:
+        for name in ("distributed", "processes", "process"):
+            if getattr(options, name) is not None:
+                shown = "/".join(map(str, options.part))
+                raise InputError("--part", shown, f"no such option beside --{name}")
+        return Part(*options.part), False
+    if options.distributed is None:
+        for name in ("processes", "process"):
+            value = getattr(options, name)
+            if value is not None:
+                raise InputError(f"--{name}", value, "no such option without --distributed")
+        return WHOLE, False
+    coordinator = None if options.distributed == "auto" else options.distributed
+    return joined(coordinator, options.processes, options.process), True
 
 
 def _violations(planned: sweep_run.Planned) -> list[str]:

