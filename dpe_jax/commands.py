@@ -21,7 +21,6 @@ from dpe_jax.options import changes, warn
 from dpe_jax.progress import Bars
 from dpe_jax.results import holds, load
 from dpe_jax.summary import Check
-from dpe_jax.unfinished import unfinished
 
 _COLUMNS = (
     ("F(x̄) − F*", "gap_mean_state", "mean"),
@@ -140,8 +139,6 @@ def _reproduce(
     diary = Diary(out, configs)
     for name, config in configs.items():
         log.print(f"{name}: {config.description}")
-        # What an interrupted reproduction has finished is not done once more.
-        going = diary.has(name) or unfinished(out / name)
         with running.going_on(options), Bars(log) as bars:
             outcome = experiment.run(
                 config,
@@ -149,7 +146,8 @@ def _reproduce(
                 overwrite=options.overwrite or holds(out / name, config),
                 check=True,
                 progress=bars,
-                mode="restart" if options.restart else "resume" if going else "refuse",
+                # What an interrupted reproduction has finished is not done once more.
+                mode=running.mode_of(out / name, options.restart, finished=diary.has(name)),
             )
         diary.add(name)
         if not outcome.new:

@@ -1,19 +1,22 @@
 """Durable work: a study computed block by block, every finished block recorded on disk."""
 
+import contextlib
 import dataclasses
+import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Int8
 
 from dpe_jax.blocks import Block, StoppedError
-from dpe_jax.claims import one_at_a_time
+from dpe_jax.claims import LOCK, one_at_a_time
 from dpe_jax.engine import Saving
 from dpe_jax.errors import InputError
-from dpe_jax.folder import CURVES, check_replaceable, synced
+from dpe_jax.folder import CURVES, check_replaceable, claimed, synced
 from dpe_jax.interrupts import noted
 from dpe_jax.journal import (
     RESULT,
@@ -57,8 +60,14 @@ class Job:
     """The study with blocks of so many lanes; None leaves it the choice."""
     labels: Mapping[str, np.ndarray] | None = None
     """Of its configurations, if it has several."""
+    attributes: Mapping[str, str] | None = None
+    """Of the store of its curves."""
     base: Base | None = None
     """Runs that are there already."""
+
+    def store(self, path: Path, study: Study, *, create: bool = True) -> CurveStore:
+        """The store of its curves, empty, or as it is there."""
+        return CurveStore(path, study, self.labels, self.attributes, create=create)
 
 
 class Place(NamedTuple):
@@ -210,14 +219,13 @@ class Work:
                 found.setdefault(block.method, []).append(trace)
         return found
 
-    def moments(self) -> dict[str, list[tuple[Block, dict[str, Moments]]]]:
-        """Statistics of all blocks, by method, if only those are kept."""
-        found: dict[str, list[tuple[Block, dict[str, Moments]]]] = {}
+    def summaries(
+        self,
+    ) -> Iterator[tuple[Block, dict[str, Moments], Int8[np.ndarray, " lanes"]]]:
+        """Statistics by metric, and each lane's status, of all blocks; if only those are kept."""
         for number, block in enumerate(self.blocks):
-            moments = moments_of(self._journal.extra(number))
-            if moments:
-                found.setdefault(block.method, []).append((block, moments))
-        return found
+            arrays = self._journal.extra(number)
+            yield block, moments_of(arrays), arrays["status"]
 
     def finish(self) -> dict[str, str]:
         """Make the result's folder ready to be completed: all blocks, and nothing else.
@@ -230,8 +238,24 @@ class Work:
             if not self.mine(number):
                 self._digests |= self._journal.written(number, block, self._header)
         self._journal.tidy(self._digests)
-        prefix = f"{RESULT}/"
-        return {name.removeprefix(prefix): value for name, value in self._digests.items()}
+        within = {name.partition("/"): value for name, value in self._digests.items()}
+        return {name: value for (first, _, name), value in within.items() if first == RESULT}
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether the result is this process's to complete: all blocks are there, nobody else is.
+
+        For parts that do not wait for one another: whoever is told yes may `finish` and `publish`.
+        """
+        with contextlib.ExitStack() as stack:
+            free = False
+            # The folder is gone where another has done it.
+            with contextlib.suppress(FileNotFoundError):
+                path = self._journal.folder / f"{LOCK}-finish"
+                handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+                stack.callback(os.close, handle)
+                free = claimed(handle)
+            yield free and self.result.is_dir() and not self.missing()
 
     def publish(self) -> None:
         """Put the completed result in its place, and remove the rest."""

@@ -142,7 +142,7 @@ def run(
         curves = open_curves(scratch)
         summary = summarize(simulation, work.study.optima[0], curves, config.checks.decay_from)
         notes += [*work.notes, *_failures(simulation, summary), *_on_the_box(simulation, curves)]
-        made = checks(config.checks, summary) if check else []
+        made = _checked(config, summary) if check else []
         summary["checks"] = [item._asdict() for item in made]
         summary["warnings"] = notes
         for method, pieces in work.traces().items():
@@ -178,8 +178,13 @@ def finished(out: Path, config: Config, *, check: bool = False) -> Outcome | Non
     if check:
         simulation = config.build()
         optimum, first = simulation.problem.solve(), config.checks.decay_from
-        made = checks(config.checks, summarize(simulation, optimum, stored.curves, first))
+        made = _checked(config, summarize(simulation, optimum, stored.curves, first))
     return Outcome(stored, made, list(stored.manifest["warnings"]), new=False)
+
+
+def _checked(config: Config, summary: dict[str, Any]) -> list[Check]:
+    """The checks that a configuration asks for."""
+    return checks(config.checks, summary)
 
 
 def _job(config: Config, simulation: Simulation, base: Stored | None) -> Job:

@@ -34,15 +34,19 @@ class CurveStore:
         path: Path,
         study: Study,
         labels: Mapping[str, np.ndarray] | None = None,
+        attributes: Mapping[str, str] | None = None,
         *,
         create: bool = True,
     ) -> None:
-        """A study of several configurations has `labels` of them, one a configuration each."""
+        """A study of several configurations has `labels` of them, one a configuration each.
+
+        Unless it is to be created, the store is there, of the same study.
+        """
         import zarr
 
         self.path, self._study, self._swept = path, study, labels is not None
         if create:
-            _create(path, study, labels)
+            _create(path, study, labels, attributes or {})
         # By default a chunk of fill values is left out, and is then like a lost one.
         with zarr.config.set({"array.write_empty_chunks": True}):
             found = dict(zarr.open_group(path, mode="r+", zarr_format=2).arrays())
@@ -115,7 +119,12 @@ class CurveStore:
                     array[(*row, ..., lanes)] = old[(*row, ..., lanes)]
 
 
-def _create(path: Path, study: Study, labels: Mapping[str, np.ndarray] | None) -> None:
+def _create(
+    path: Path,
+    study: Study,
+    labels: Mapping[str, np.ndarray] | None,
+    attributes: Mapping[str, str],
+) -> None:
     """A store without a single chunk of a block."""
     import xarray as xr
     import zarr
@@ -126,7 +135,8 @@ def _create(path: Path, study: Study, labels: Mapping[str, np.ndarray] | None) -
         coordinates = {key: coordinates[key] for key in ("algorithm", "iteration", "run")}
         coordinates["configuration"] = np.arange(len(study.simulations))
         coordinates |= {key: ("configuration", value) for key, value in labels.items()}
-    frame = xr.Dataset(coords=coordinates, attrs={"iterations": simulation.iterations})
+    described = {"iterations": simulation.iterations, **attributes}
+    frame = xr.Dataset(coords=coordinates, attrs=described)
     # Zarr format 2: the specification of strings in format 3 is not settled yet.
     frame.to_zarr(path, mode="w", consolidated=False, zarr_format=2)
     group = zarr.open_group(path, mode="a", zarr_format=2)
