@@ -17,13 +17,18 @@ def claim(given: Path, folder: Path, part: tuple[int, int]) -> Iterator[None]:
     """Keep others from a folder, but for the other parts; it is made if need be."""
     mine, parts = part
     names = [LOCK] if parts == 1 else [LOCK, f"{LOCK}-{mine}-of-{parts}"]
-    with contextlib.ExitStack() as stack:
-        for name in names:
-            shared = parts > 1 and name == LOCK
-            while (handle := _locked(given, folder, name, shared)) is None:
-                pass
-            stack.callback(os.close, handle)
-        yield
+    try:
+        with contextlib.ExitStack() as stack:
+            for name in names:
+                shared = parts > 1 and name == LOCK
+                while (handle := _locked(given, folder, name, shared)) is None:
+                    pass
+                stack.callback(os.close, handle)
+            yield
+    finally:
+        # Network file systems keep what is claimed, and its folder with it, till now.
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _locked(given: Path, folder: Path, name: str, shared: bool) -> int | None:

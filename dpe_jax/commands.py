@@ -23,7 +23,6 @@ from dpe_jax.progress import Bars
 from dpe_jax.results import holds, load
 from dpe_jax.summary import Check
 from dpe_jax.sweep_commands import plot_sweep, refuse_sweep_options, run_sweep_command
-from dpe_jax.unfinished import unfinished
 
 _COLUMNS = (
     ("F(x̄) − F*", "gap_mean_state", "mean"),
@@ -150,8 +149,6 @@ def _reproduce(
     diary = Diary(out, configs)
     for name, config in configs.items():
         log.print(f"{name}: {config.description}")
-        # What an interrupted reproduction has finished is not done once more.
-        going = diary.has(name) or unfinished(out / name)
         with running.going_on(options), Bars(log) as bars:
             outcome = experiment.run(
                 config,
@@ -159,7 +156,8 @@ def _reproduce(
                 overwrite=options.overwrite or holds(out / name, config),
                 check=True,
                 progress=bars,
-                mode="restart" if options.restart else "resume" if going else "refuse",
+                # What an interrupted reproduction has finished is not done once more.
+                mode=running.mode_of(out / name, options.restart, finished=diary.has(name)),
             )
         diary.add(name)
         if not outcome.new:

@@ -27,7 +27,7 @@ from dpe_jax.observe import LABELS, supported
 from dpe_jax.options import changes, warn
 from dpe_jax.progress import Bars
 from dpe_jax.results import Stored, holds, load, load_experiment
-from dpe_jax.running import going_on
+from dpe_jax.running import going_on, mode_of
 
 _STUDY = "PRESET|CONFIG|DIR"
 _WIDTH = 80
@@ -87,7 +87,7 @@ def _stored(options: argparse.Namespace, metrics: tuple[str, ...] | None, log: C
             out,
             overwrite=overwrite or holds(out, config),
             progress=bars,
-            mode="restart" if options.restart else "resume",
+            mode=mode_of(out, options.restart),
         )
     warn(log, outcome)
     return outcome.stored

@@ -1,6 +1,8 @@
 """Durable work: a study computed block by block, every finished block recorded on disk."""
 
+import contextlib
 import dataclasses
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -8,12 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Int8
 
 from dpe_jax.blocks import Block, StoppedError
-from dpe_jax.claims import one_at_a_time
+from dpe_jax.claims import LOCK, one_at_a_time
 from dpe_jax.engine import Saving
 from dpe_jax.errors import InputError
-from dpe_jax.folder import CURVES, check_replaceable, synced
+from dpe_jax.folder import CURVES, check_replaceable, claimed, synced
 from dpe_jax.interrupts import noted
 from dpe_jax.journal import (
     RESULT,
@@ -58,9 +61,13 @@ class Job:
     labels: Mapping[str, np.ndarray] | None = None
     """Of its configurations, if it has several."""
     attributes: Mapping[str, str] | None = None
-    """What the store says of them beside that."""
+    """Of the store of its curves."""
     base: Base | None = None
     """Runs that are there already."""
+
+    def store(self, path: Path, study: Study, *, create: bool = True) -> CurveStore:
+        """The store of its curves, empty, or as it is there."""
+        return CurveStore(path, study, self.labels, self.attributes, create=create)
 
 
 class Place(NamedTuple):
@@ -212,8 +219,10 @@ class Work:
                 found.setdefault(block.method, []).append(trace)
         return found
 
-    def moments(self) -> Iterator[tuple[Block, dict[str, Moments], np.ndarray]]:
-        """Statistics of all blocks with the status of their lanes, if only those are kept."""
+    def summaries(
+        self,
+    ) -> Iterator[tuple[Block, dict[str, Moments], Int8[np.ndarray, " lanes"]]]:
+        """Statistics by metric, and each lane's status, of all blocks; if only those are kept."""
         for number, block in enumerate(self.blocks):
             arrays = self._journal.extra(number)
             yield block, moments_of(arrays), arrays["status"]
@@ -229,8 +238,24 @@ class Work:
             if not self.mine(number):
                 self._digests |= self._journal.written(number, block, self._header)
         self._journal.tidy(self._digests)
-        prefix = f"{RESULT}/"
-        return {name.removeprefix(prefix): value for name, value in self._digests.items()}
+        within = {name.partition("/"): value for name, value in self._digests.items()}
+        return {name: value for (first, _, name), value in within.items() if first == RESULT}
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether the result is this process's to complete: all blocks are there, nobody else is.
+
+        For parts that do not wait for one another: whoever is told yes may `finish` and `publish`.
+        """
+        with contextlib.ExitStack() as stack:
+            free = False
+            # The folder is gone where another has done it.
+            with contextlib.suppress(FileNotFoundError):
+                path = self._journal.folder / f"{LOCK}-finish"
+                handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+                stack.callback(os.close, handle)
+                free = claimed(handle)
+            yield free and self.result.is_dir() and not self.missing()
 
     def publish(self) -> None:
         """Put the completed result in its place, and remove the rest."""

@@ -19,7 +19,7 @@ from dpe_jax.folder import MANIFEST
 from dpe_jax.options import changes
 from dpe_jax.progress import Bars
 from dpe_jax.results import load
-from dpe_jax.unfinished import Mode, settle
+from dpe_jax.unfinished import Mode, settle, unfinished
 from dpe_jax.until import MOST_RUNS, Target, Width, run_until
 
 _CONFIG = "PRESET|CONFIG"
@@ -61,10 +61,17 @@ def run_asked(options: argparse.Namespace, log: Console) -> tuple[Outcome, dict[
 def mode(options: argparse.Namespace) -> Mode:
     """What to do about an unfinished result."""
     modes: tuple[Mode, ...] = ("repair", "resume", "restart")
-    given = [name for name in modes if getattr(options, name)]
+    given: list[Mode] = [name for name in modes if getattr(options, name)]
     if options.restart and len(given) > 1:
         raise InputError(f"--{given[0]}", True, "no such option beside --restart")
     return given[0] if given else "refuse"
+
+
+def mode_of(out: Path, restart: bool, *, finished: bool = False) -> Mode:
+    """That of commands that go on by themselves; a `finished` result is taken as it is."""
+    if restart:
+        return "restart"
+    return "resume" if finished or unfinished(out) else "refuse"
 
 
 @contextlib.contextmanager

@@ -38,7 +38,10 @@ class CurveStore:
         *,
         create: bool = True,
     ) -> None:
-        """A study of several configurations has `labels` of them, one a configuration each."""
+        """A study of several configurations has `labels` of them, one a configuration each.
+
+        Unless it is to be created, the store is there, of the same study.
+        """
         import zarr
 
         self.path, self._study, self._swept = path, study, labels is not None
@@ -132,8 +135,8 @@ def _create(
         coordinates = {key: coordinates[key] for key in ("algorithm", "iteration", "run")}
         coordinates["configuration"] = np.arange(len(study.simulations))
         coordinates |= {key: ("configuration", value) for key, value in labels.items()}
-    says = {"iterations": simulation.iterations, **attributes}
-    frame = xr.Dataset(coords=coordinates, attrs=says)
+    described = {"iterations": simulation.iterations, **attributes}
+    frame = xr.Dataset(coords=coordinates, attrs=described)
     # Zarr format 2: the specification of strings in format 3 is not settled yet.
     frame.to_zarr(path, mode="w", consolidated=False, zarr_format=2)
     group = zarr.open_group(path, mode="a", zarr_format=2)

@@ -91,7 +91,7 @@ def run_sweep(
             _wait(out, lambda: not work.missing())
         scratch, known = work.result, work.finish()
         if work.study.keep == "summary":
-            write_summary(scratch / CURVES, summary_of(work.study, work.moments(), sweep))
+            write_summary(scratch / CURVES, summary_of(work.study, work.summaries(), sweep))
         write_json(scratch / SUMMARY, sweep_summary(work.study, open_curves(scratch)))
         (scratch / CONFIG).write_text(resolved_toml(config), encoding="utf-8")
         record["seconds"] = {

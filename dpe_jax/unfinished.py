@@ -24,7 +24,6 @@ from dpe_jax.journal import (
     is_as_written,
     removed,
 )
-from dpe_jax.store import CurveStore
 from dpe_jax.study import Study
 
 Mode = Literal["refuse", "resume", "repair", "restart"]
@@ -141,8 +140,9 @@ def _begin(at: Place, mode: Mode) -> "Work":
             raise InputError(journal.folder.name, lost, accepted)
         store = _mended(at, study)
         journal.begin(header, store)
-    path = journal.result / CURVES
-    curves = CurveStore(path, study, job.labels, create=False) if study.keep == "runs" else None
+    curves = None
+    if study.keep == "runs":
+        curves = job.store(journal.result / CURVES, study, create=False)
     work = Work(at, study, curves, header, store)
     work.look(repair)
     return work
@@ -154,7 +154,7 @@ def _created(at: Place) -> "Work":
     journal.result.mkdir()
     store, digests = None, dict[str, str]()
     if study.keep == "runs":
-        store = CurveStore(journal.result / CURVES, study, at.job.labels, at.job.attributes)
+        store = at.job.store(journal.result / CURVES, study)
         digests = _digests(store.path, f"{RESULT}/{CURVES}/")
     journal.begin(header, digests)
     return Work(at, study, store, header, digests)
@@ -168,7 +168,7 @@ def _mended(at: Place, study: Study) -> dict[str, str]:
     """Write what is not of a block in the store of curves anew."""
     path, scratch = at.journal.result / CURVES, at.journal.folder / CURVES
     removed(scratch)
-    CurveStore(scratch, study, at.job.labels, at.job.attributes)
+    at.job.store(scratch, study)
     digests = _digests(scratch, "")
     for name in digests:
         (path / name).parent.mkdir(parents=True, exist_ok=True)

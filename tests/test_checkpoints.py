@@ -241,7 +241,6 @@ def test_parts_are_kept_as_often_as_is_asked(
 def test_a_study_of_many_configurations_goes_on(tmp_path: Path) -> None:
     """Statistics and statuses of blocks that mix configurations, over the disk and back."""
     from dpe_jax.durable import Job
-    from dpe_jax.journal import moments_of
     from dpe_jax.unfinished import opened
 
     first = dataclasses.replace(simulation(METHODS["encrypted"]), trace=())
@@ -253,15 +252,13 @@ def test_a_study_of_many_configurations_goes_on(tmp_path: Path) -> None:
     job = Job({"sweep": "delta"}, lambda _: study, {"delta": np.array([0.01, 0.02, 0.03])})
     with opened(tmp_path / "out", job) as work:
         work.compute()
-        found = work.moments()["m"]
-        assert [block for block, _ in found] == list(expected)
-        for block, moments in found:
+        found = list(work.summaries())
+        assert [block for block, _, _ in found] == list(expected)
+        for block, moments, status in found:
+            assert status.tolist() == expected[block].status.tolist() == [0] * block.lanes
             for metric, value in expected[block].moments.items():
                 for one, other in zip(value, moments[metric], strict=True):
                     assert np.asarray(one).tobytes() == other.tobytes()
-        extra = Journal(place(tmp_path / "out")).extra(0)
-        assert extra["status"].tolist() == [0] * 2 * RUNS
-        assert moments_of(extra).keys() == found[0][1].keys()
     with opened(tmp_path / "out", job, mode="resume") as work:
         assert work.missing() == []
         assert work.resumed == 2

@@ -11,9 +11,10 @@ from interrupting import BLOCKS, CHANGES, assert_same, break_off, flip, records
 from small import CONVENTIONAL, config
 
 from dpe_jax import experiment, unfinished
+from dpe_jax.config import Config
 from dpe_jax.errors import InputError
 from dpe_jax.results import Stored
-from dpe_jax.unfinished import place
+from dpe_jax.unfinished import Mode, place
 
 CONFIG = config(CHANGES)
 KEPT = 4
@@ -104,7 +105,8 @@ def test_a_damaged_block_is_named_and_computed_anew_only_if_asked(
 def test_what_is_not_damaged_is_found_whole(out: Path, undisturbed: Stored) -> None:
     """The control: neither mode finds anything."""
     shutil.copytree(place(out), place(out.with_name("other")))
-    for name, mode in (("out", "resume"), ("other", "repair")):
+    modes: list[tuple[str, Mode]] = [("out", "resume"), ("other", "repair")]
+    for name, mode in modes:
         again = experiment.run(CONFIG, out.with_name(name), mode=mode).stored
         assert again.manifest["blocks"] == {"all": BLOCKS, "resumed": KEPT}
         assert_same(again, undisturbed)
@@ -147,11 +149,12 @@ def test_a_damaged_journal_is_written_anew_from_its_blocks(
     damage(place(out) / "journal.json")
     before = contents(place(out))
     other = config({**CHANGES, "seed": 1})
-    for settings, mode, expected in (
+    refusals: list[tuple[Config, Mode, str]] = [
         (CONFIG, "refuse", r"readable journal\.json.*--repair writes it anew"),
         (CONFIG, "resume", r"readable journal\.json.*--restart begins anew"),
         (other, "repair", "its blocks are of other settings, --restart begins anew"),
-    ):
+    ]
+    for settings, mode, expected in refusals:
         with pytest.raises(InputError, match=expected):
             experiment.run(settings, out, mode=mode)
         assert contents(place(out)) == before
@@ -191,7 +194,7 @@ def test_a_configuration_that_no_longer_matches_is_refused(
 def test_another_version_does_not_go_on(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its bits need not be the same."""
     monkeypatch.setattr(unfinished, "version", lambda name: "9.9" if name == "jax" else "1")
-    with pytest.raises(InputError, match="'9.9'|'1'") as refused:
+    with pytest.raises(InputError, match=r"expected .*, with which") as refused:
         experiment.run(CONFIG, out, mode="resume")
     assert refused.value.argument == "dpe-jax"
     assert len(records(place(out))) == KEPT

@@ -107,7 +107,7 @@ def test_an_addition_that_is_broken_off_goes_on(
     assert load(out).config == CONFIG
     with pytest.raises(InputError, match="--resume"):
         add_runs(out, 11)
-    with pytest.raises(InputError, match="^runs = 25: expected 31"):
+    with pytest.raises(InputError, match=r"^runs = 25: expected 31"):
         add_runs(out, 5, mode="resume")
     added = add_runs(out, 11, mode="resume")
     assert_same(added.stored, from_the_start)
