@@ -176,6 +176,8 @@ class Program(NamedTuple):
     """Run numbers to trace, of a single configuration."""
     lanes: int
     """Lanes in a block; a shorter last block is padded, so that it needs no program of its own."""
+    runs: int
+    """Runs of each configuration in a block; with several configurations, no fewer."""
     columns: int
     """Configurations in a block; fewer are padded likewise."""
     keep: Keep
@@ -203,6 +205,8 @@ def run_block(
     Lanes are in the order of configurations, and for each in that of runs. `progress` is told
     lane-iterations as they are done.
     """
+    if program.setting.lane is not None and runs != program.runs:
+        raise ValueError(f"{runs} runs of each configuration, not the program's {program.runs}")
     numbers = np.tile(np.arange(first, first + runs, dtype=np.uint32), len(program.algorithms))
     lanes = len(numbers)
     width = padded_lanes(max(lanes, program.lanes))
@@ -380,4 +384,5 @@ def program_for(
         None if lane is None else jnp.asarray(lane),
         metrics,
     )
-    return Program(tuple(algorithms), setting, network, x0, points, trace, lanes, columns, keep)
+    shape = lanes, runs, columns
+    return Program(tuple(algorithms), setting, network, x0, points, trace, *shape, keep)

@@ -38,7 +38,7 @@ def run_asked(options: argparse.Namespace, log: Console) -> tuple[Outcome, dict[
         common: dict[str, Any] = {
             "check": options.check,
             "progress": bars,
-            "mode": mode(options),
+            "mode": asked_mode(options),
             "checkpoint_seconds": options.checkpoint_seconds,
         }
         source = _finished_folder(options) if asked else None
@@ -58,7 +58,7 @@ def run_asked(options: argparse.Namespace, log: Console) -> tuple[Outcome, dict[
         return _until(options, config, out, {"overwrite": overwrite, **common}, log)
 
 
-def mode(options: argparse.Namespace) -> Mode:
+def asked_mode(options: argparse.Namespace) -> Mode:
     """What to do about an unfinished result."""
     modes: tuple[Mode, ...] = ("repair", "resume", "restart")
     given: list[Mode] = [name for name in modes if getattr(options, name)]

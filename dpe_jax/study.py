@@ -204,14 +204,17 @@ class Study:
 
     def program(self, block: Block) -> Program:
         """The program of a block; that of the block before, if it is the same."""
-        return self._program(block.method, block.configurations)
+        numbers = block.configurations
+        group = next(g for g in self._groups[block.method] if g.configurations == numbers)
+        runs = self.block_runs if group.columns == 1 else block.runs
+        return self._program(block.method, group, runs)
 
     @functools.cached_property
-    def _program(self) -> Callable[[str, tuple[int, ...]], Program]:
+    def _program(self) -> Callable[[str, _Group, int], Program]:
         return functools.lru_cache(maxsize=1)(self._assemble)
 
-    def _assemble(self, method: str, numbers: tuple[int, ...]) -> Program:
-        group = next(g for g in self._groups[method] if g.configurations == numbers)
+    def _assemble(self, method: str, group: _Group, runs: int) -> Program:
+        numbers = group.configurations
         simulations = [self.simulations[number] for number in numbers]
         first = simulations[0]
         return engine.program_for(
@@ -225,8 +228,8 @@ class Study:
             x0=first.start,
             points=first.record,
             trace=first.trace,
-            lanes=self.block_runs * group.columns,
-            runs=first.runs,
+            lanes=runs * group.columns,
+            runs=runs,
             columns=group.columns,
             varying=self._varying,
             keep=self.keep,

@@ -16,7 +16,7 @@ from dpe_jax.folder import SUMMARY
 from dpe_jax.options import changes
 from dpe_jax.progress import Bars
 from dpe_jax.results import Stored
-from dpe_jax.running import going_on, mode_of
+from dpe_jax.running import asked_mode, going_on
 from dpe_jax.sweep_statistics import metrics, shown
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def run_sweep_command(
             out,
             overwrite=experiment.replaces(out, config, options.overwrite, not options.out),
             progress=bars,
-            mode=mode_of(options),
+            mode=asked_mode(options),
             checkpoint_seconds=options.checkpoint_seconds,
             part=part,
             together=together,
@@ -107,7 +107,7 @@ def _add_runs(
             Path(options.config),
             options.add_runs,
             progress=bars,
-            mode=mode_of(options),
+            mode=asked_mode(options),
             checkpoint_seconds=options.checkpoint_seconds,
         )
     return 0, _shown(options, stored, screen)

@@ -114,8 +114,10 @@ def test_parts_that_make_no_sense_are_refused(tmp_path: Path, capsys) -> None:
     assert "--part" in line
 
 
-def test_runs_are_added_to_a_sweep(tmp_path: Path, capsys) -> None:
-    path, out = write(tmp_path, SWEEP), tmp_path / "grown"
+@pytest.mark.parametrize("block", [7, 60, 1000])
+def test_runs_are_added_to_a_sweep(tmp_path: Path, block: int, capsys) -> None:
+    # Blocks of a part of one configuration, of all three with 20 runs, and with 35 runs as well.
+    path, out = write(tmp_path, SWEEP | {"block": block}), tmp_path / "grown"
     assert cli.main(["sweep", path, "--out", str(out), "--no-figures"]) == 0
     assert cli.main(["sweep", str(out), "--add-runs", "15", "--no-figures"]) == 0
     more = tmp_path / "more"
