@@ -24,6 +24,7 @@ from dpe_jax.observe import LABELS
 from dpe_jax.recording import Recording
 from dpe_jax.simulation import Simulation
 from dpe_jax.study import Study
+from dpe_jax.sweeps import as_read, as_written
 from dpe_jax.tracing import Trace
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class CurveStore:
             coords=coordinates, attrs={"iterations": simulation.iterations, **(attributes or {})}
         )
         # Zarr format 2: the specification of strings in format 3 is not settled yet.
-        frame.to_zarr(path, mode="w", consolidated=False, zarr_format=2)
+        as_written(frame).to_zarr(path, mode="w", consolidated=False, zarr_format=2)
         group = zarr.open_group(path, mode="a", zarr_format=2)
         lanes = study.block_runs
         self._arrays = {}
@@ -336,4 +337,6 @@ def open_curves(path: Path) -> "xr.Dataset":
     """The curves of a result folder, read from disk as they are used."""
     import xarray as xr
 
-    return xr.open_zarr(path / CURVES, consolidated=False, chunks=None, mask_and_scale=False)
+    return as_read(
+        xr.open_zarr(path / CURVES, consolidated=False, chunks=None, mask_and_scale=False)
+    )
