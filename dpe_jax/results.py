@@ -19,6 +19,7 @@ from dpe_jax.folder import CONFIG, CURVES, MANIFEST, SUMMARY, TRACE, contents, r
 from dpe_jax.lattice import FRACTION_BITS, STATUS_NAMES
 from dpe_jax.simulation import Simulation
 from dpe_jax.study import Study
+from dpe_jax.sweeps import as_read
 from dpe_jax.tracing import Trace
 
 if TYPE_CHECKING:
@@ -250,4 +251,6 @@ def open_curves(path: Path) -> "xr.Dataset":
     """The curves of a result folder, read from disk as they are used."""
     import xarray as xr
 
-    return xr.open_zarr(path / CURVES, consolidated=False, chunks=None, mask_and_scale=False)
+    return as_read(
+        xr.open_zarr(path / CURVES, consolidated=False, chunks=None, mask_and_scale=False)
+    )

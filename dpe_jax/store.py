@@ -13,6 +13,7 @@ from dpe_jax.layout import dimensions
 from dpe_jax.observe import LABELS
 from dpe_jax.recording import Recording
 from dpe_jax.study import Study
+from dpe_jax.sweeps import as_written
 
 _CHUNK_VALUES = 2**20
 """Values in one stored chunk, before compression."""
@@ -138,7 +139,7 @@ def _create(
     described = {"iterations": simulation.iterations, **attributes}
     frame = xr.Dataset(coords=coordinates, attrs=described)
     # Zarr format 2: the specification of strings in format 3 is not settled yet.
-    frame.to_zarr(path, mode="w", consolidated=False, zarr_format=2)
+    as_written(frame).to_zarr(path, mode="w", consolidated=False, zarr_format=2)
     group = zarr.open_group(path, mode="a", zarr_format=2)
     for name in (*study.metrics, *_DTYPES):
         dims = dimensions(name, swept=swept)

@@ -17,7 +17,7 @@ from dpe_jax.options import changes
 from dpe_jax.progress import Bars
 from dpe_jax.results import Stored
 from dpe_jax.running import asked_mode, going_on
-from dpe_jax.sweep_statistics import metrics, shown
+from dpe_jax.sweep_statistics import HIGH, LOW, metrics, shown
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -67,7 +67,7 @@ def run_sweep_command(
     study, sizes = planned.study, " × ".join(str(axis.size) for axis in planned.sweep.axes)
     log.print(
         f"{len(study.simulations)} configurations ({sizes}), {study.common.runs} runs each, "
-        f"{len(study.methods)} methods"
+        f"{len(study.methods)} method" + "s" * (len(study.methods) != 1)
     )
     for line in _violations(planned):
         log.print(f"warning: {line}")
@@ -178,11 +178,12 @@ def _show(screen: Console, stored: Stored, metric: str) -> None:
 def final_table(rows: list[dict[str, Any]], metric: str, title: str) -> Table:
     """Rows of `sweep_statistics.final_table`, for the terminal."""
     table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    figures = ("mean", "low", "high")
+    figures = ("mean", "standard_error", "low", "high")
+    heads = ("mean", "std. error", f"{100 * LOW:g} %", f"{100 * HIGH:g} %")
     own = [name for name in rows[0] if not name.startswith(metric)] if rows else []
     for name in own:
         table.add_column(name, justify="left" if name == "algorithm" else "right", no_wrap=True)
-    for name in figures:
+    for name in heads:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         values = [row[f"{metric}_{name}"] for name in figures]

@@ -271,11 +271,13 @@ def response(
         part = found.dataset.isel(configuration=panel.places)
         x = sweep_style.positions(axes, "x", part, axis)
         drawn = []
-        for kind, row, here in _lines(found, panel, by):
+        lines = _lines(found, panel, by)
+        for place, (kind, row, here) in enumerate(lines):
             line = _line if sweep_style.joined(part.isel(configuration=here), axis) else _bars
             here = here[np.argsort(x[here], kind="stable")]
             course = _course(found.final, row, panel.places[here])
-            if line(axes, x[here], course, kind, sweep_style.floor(metric)):
+            beside = x[here] + sweep_style.aside(part, axis, place, len(lines))
+            if line(axes, beside, course, kind, sweep_style.floor(metric)):
                 drawn.append(course.mean)
         _finish_panel(axes, metric, drawn, notes, of_time=False)
     end = int(found.dataset.iteration.values[-1])

@@ -16,7 +16,7 @@ from dpe_jax.results import manifest
 from dpe_jax.simulation import Simulation
 from dpe_jax.study import Study
 from dpe_jax.sweep_statistics import final_table, metrics
-from dpe_jax.sweeps import Sweep
+from dpe_jax.sweeps import Sweep, as_written
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -146,4 +146,4 @@ def sweep_summary(study: Study, dataset: "xr.Dataset") -> dict[str, Any]:
 
 def write_summary(folder: Path, dataset: "xr.Dataset") -> None:
     """curves.zarr of a sweep of which only a summary is kept."""
-    dataset.to_zarr(folder, mode="w", consolidated=False, zarr_format=2)
+    as_written(dataset).to_zarr(folder, mode="w", consolidated=False, zarr_format=2)

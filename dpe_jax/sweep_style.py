@@ -53,6 +53,10 @@ NAMED_LINES = 8
 
 COLOURS = "viridis"
 _TICKS, _LETTERS = 7, 34
+_SHORT, _MORE_TICKS = 4, 10
+"""Names of so few letters may be so many."""
+_UPRIGHT = 32
+"""Texts below an axis, upright."""
 
 
 def scale(axes: "Axes", metric: str) -> None:
@@ -138,15 +142,26 @@ def positions(
 
 def ticks(axes: "Axes", side: str, values: list[Any], shift: float) -> None:
     """Name places 0, 1, ... of an axis after values, not all if they are many."""
-    places = np.unique(np.linspace(0, len(values) - 1, min(_TICKS, len(values))).round())
-    named = [values[int(place)] for place in places]
-    names = [f"{v:.3g}" if isinstance(v, float) else drawing.plain(v) for v in named]
-    if side == "y":
+    every = [f"{v:.3g}" if isinstance(v, float) else drawing.plain(v) for v in values]
+    texts = not all(isinstance(value, float) for value in values)
+    most = _MORE_TICKS if max(map(len, every)) <= _SHORT else _TICKS
+    upright = side == "x" and texts and len(values) > most
+    # Equal steps: which values lie between two that are named can be counted.
+    places = np.arange(0, len(values), -(-len(values) // (_UPRIGHT if upright else most)))
+    names = [every[place] for place in places]
+    if upright:
+        axes.set_xticks(places + shift, names, rotation=90, fontsize=6)
+    elif side == "y":
         axes.set_yticks(places + shift, names)
     elif sum(map(len, names)) > _LETTERS:
         axes.set_xticks(places + shift, names, rotation=30, ha="right", rotation_mode="anchor")
     else:
         axes.set_xticks(places + shift, names)
+
+
+def aside(part: "xr.Dataset", label: str, place: int, count: int) -> float:
+    """How far one of several lines is moved, where texts lie side by side."""
+    return 0.0 if numeric(part, label) else 0.5 * ((place + 0.5) / count - 0.5)
 
 
 def joined(part: "xr.Dataset", label: str) -> bool:

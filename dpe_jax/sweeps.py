@@ -57,9 +57,9 @@ class Sweep:
         return {name: ("configuration", values) for name, values in self.labels.items()}
 
     def attributes(self) -> dict[str, str]:
-        """What a dataset says about its axes."""
+        """What a dataset says about its sweep: its name, and its axes."""
         axes = [{"name": axis.name, "size": axis.size, "labels": axis.labels} for axis in self.axes]
-        return {AXES: json.dumps(axes)}
+        return {"name": self.configs[0].name, AXES: json.dumps(axes)}
 
     @contextlib.contextmanager
     def naming(self, index: int) -> Iterator[None]:
@@ -124,6 +124,17 @@ def axes_of(dataset: "xr.Dataset") -> tuple[Axis, ...]:
     """The axes of a dataset's configurations."""
     axes = json.loads(dataset.attrs.get(AXES, "[]"))
     return tuple(Axis(axis["name"], axis["size"], tuple(axis["labels"])) for axis in axes)
+
+
+def as_written(dataset: "xr.Dataset") -> "xr.Dataset":
+    """The same with labels that have a space in their name as variables, as a file has them."""
+    return dataset.reset_coords([name for name in dataset.coords if " " in str(name)])
+
+
+def as_read(dataset: "xr.Dataset") -> "xr.Dataset":
+    """The same with all labels as coordinates."""
+    labels = [label for axis in axes_of(dataset) for label in axis.labels]
+    return dataset.set_coords([label for label in labels if label in dataset])
 
 
 def unstack(dataset: "xr.Dataset") -> "xr.Dataset":

@@ -23,12 +23,13 @@ from made_sweeps import (
 )
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, to_hex
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from rich.console import Console
 from small import config
 from test_figures import check_files, texts
 
-from dpe_jax import experiment, sweep_commands
+from dpe_jax import experiment, sweep_commands, sweep_style
 from dpe_jax.errors import InputError
 from dpe_jax.sweep_figures import curves, draw_sweep, heat_map, response
 from dpe_jax.sweep_statistics import final_table
@@ -255,6 +256,37 @@ def test_texts_and_samples_are_not_joined() -> None:
     assert [tick.get_text() for tick in ticks] == ["slow", "middling", "fast"]
 
 
+def test_lines_over_texts_lie_side_by_side() -> None:
+    """Bars at one place would hide each other; a method alone is where its text is."""
+    dataset = made(swept(ZIPPED, NOISE))
+    both = response(dataset, GAP, "pace", "noise", algorithm="encrypted").axes[0].get_lines()
+    places = [np.asarray(line.get_xdata()) for line in both]
+    np.testing.assert_allclose(places[1] - places[0], 0.25)
+    np.testing.assert_allclose((places[0] + places[1]) / 2, [0, 1, 2])
+    alone = response(made(swept(ZIPPED)), GAP, "pace", algorithm="encrypted").axes[0]
+    assert np.asarray(alone.get_lines()[0].get_xdata()).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "named", "upright"),
+    [
+        ([0.1 * place for place in range(1, 11)], range(10), False),
+        ([0.1 * place for place in range(1, 12)], range(0, 11, 2), False),
+        ([0.001 * place for place in range(1, 10)], range(0, 9, 2), False),
+        ([f"family {place}" for place in range(25)], range(25), True),
+        ([f"family {place}" for place in range(40)], range(0, 40, 2), True),
+    ],
+)
+def test_ticks_name_values_at_equal_steps(values: list, named: range, upright: bool) -> None:
+    axes = Figure().subplots()
+    sweep_style.ticks(axes, "x", values, 0.5)
+    assert axes.get_xticks().tolist() == [place + 0.5 for place in named]
+    texts = [label.get_text() for label in axes.get_xticklabels()]
+    shown = [values[place] for place in named]
+    assert texts == [v if isinstance(v, str) else f"{v:.3g}" for v in shown]
+    assert {label.get_rotation() == 90 for label in axes.get_xticklabels()} == {upright}
+
+
 # All figures
 
 
@@ -364,4 +396,4 @@ def test_the_table_on_a_terminal(grid) -> None:
     lines = console.export_text().splitlines()
     assert len(lines) == 3 + len(rows)
     words = lines[3 + 10].split()
-    assert words == ["5", "encrypted", "0.01", "0.6", "8", "8", "none", "none", "none"]
+    assert words == ["5", "encrypted", "0.01", "0.6", "8", "8", "none", "none", "none", "none"]
