@@ -15,7 +15,7 @@ from dpe_jax.errors import InputError
 from dpe_jax.folder import SUMMARY
 from dpe_jax.options import changes
 from dpe_jax.progress import Bars
-from dpe_jax.results import Stored
+from dpe_jax.results import Stored, load
 from dpe_jax.running import asked_mode, going_on
 from dpe_jax.sweep_statistics import HIGH, LOW, metrics, shown
 
@@ -72,26 +72,25 @@ def run_sweep_command(
     for line in _violations(planned):
         log.print(f"warning: {line}")
     with going_on(options, "--resume"), Bars(log) as bars:
-        stored = sweep_run.run_sweep(
-            planned,
-            out,
-            overwrite=experiment.replaces(out, config, options.overwrite, not options.out),
-            progress=bars,
-            mode=asked_mode(options),
-            checkpoint_seconds=options.checkpoint_seconds,
-            part=part,
-            together=together,
-        )
+        settings: dict[str, Any] = {
+            "overwrite": experiment.replaces(out, config, options.overwrite, not options.out),
+            "progress": bars,
+            "mode": asked_mode(options),
+            "checkpoint_seconds": options.checkpoint_seconds,
+        }
+        if part != WHOLE:
+            sweep_run.run_part(planned, out, part, together=together, **settings)
+            stored = load(out) if together and part.index == 0 else None
+        else:
+            stored = sweep_run.run_sweep(planned, out, **settings)
     if stored is None:
         shown = f"{part.index}/{part.count}"
         if screen:
-            screen.print(f"part {shown} is done; --resume finishes {out}", soft_wrap=True)
-        return 0, {"folder": str(out), "part": shown, "finished": False}
+            rest = "" if together else f"; --resume finishes {out}"
+            screen.print(f"part {shown} is done{rest}", soft_wrap=True)
+        return 0, {"folder": str(out), "part": shown, "finished": together}
     for note in stored.manifest["warnings"]:
         log.print(f"warning: {note}", style="yellow")
-    if part.index:
-        # The first process shows and draws.
-        return 0, {"folder": str(out), "part": f"{part.index}/{part.count}", "finished": True}
     return 0, _shown(options, stored, screen)
 
 

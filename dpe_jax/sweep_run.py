@@ -5,10 +5,11 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from dpe_jax.config import Config
 from dpe_jax.distributed import WHOLE, Part
-from dpe_jax.durable import CHECKPOINT_SECONDS, Job
+from dpe_jax.durable import CHECKPOINT_SECONDS, Job, Work
 from dpe_jax.errors import InputError
 from dpe_jax.experiment import base_of, compute, extended, override
 from dpe_jax.extend import was_extended
@@ -52,60 +53,82 @@ def run_sweep(
     progress: Progress = lambda *_: None,
     mode: Mode = "refuse",
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    part: Part = WHOLE,
-    together: bool = False,
     base: Stored | None = None,
-) -> Stored | None:
+) -> Stored:
     """Simulate all configurations and write their folder, whole or not at all.
 
-    What is finished is kept beside it, as by `experiment.run`. Of several processes each computes
-    its `part`, and returns None; a last one without a part finishes the result, with the mode
-    "resume". Parts that work `together` wait for each other instead, and the first one finishes.
-    Runs of `base`, a result of fewer runs of this sweep, are not computed again.
+    What is finished is kept beside it, as by `experiment.run`. Runs of `base`, a result of fewer
+    runs of this sweep, are not computed again.
     """
     began = time.perf_counter()
-    config = planned.config
-    if part == WHOLE:
-        settle(out)
-        found = finished_sweep(planned, out) if mode in ("resume", "repair") else None
-        if found is not None and not unfinished(out):
-            return found
-    sweep = planned.sweep
-    job = _job(planned, part, base)
-    # Whoever comes first begins; the others join.
-    way = "resume" if part.count > 1 and mode == "refuse" else mode
-    where = part.index, part.count
-    with opened(out, job, overwrite=overwrite, mode=way, part=where) as work:
-        # Before the simulation: whatever cannot be described must not cost a finished one.
-        record = sweep_manifest(config, sweep, work.study)
-        solved = time.perf_counter()
-        with _marked(place(out) / f"{_FAILED}{part.index}"):
-            compute(work, progress, checkpoint_seconds)
-        simulated = time.perf_counter()
-        if part.count > 1:
-            if not together:
-                return None
-            if part.index > 0:
-                _wait(out, lambda: not place(out).exists())
-                return load(out)
-            _wait(out, lambda: not work.missing())
-        scratch, known = work.result, work.finish()
-        if work.study.keep == "summary":
-            write_summary(scratch / CURVES, summary_of(work.study, work.summaries(), sweep))
-        write_json(scratch / SUMMARY, sweep_summary(work.study, open_curves(scratch)))
-        (scratch / CONFIG).write_text(resolved_toml(config), encoding="utf-8")
-        record["seconds"] = {
-            "setup": round(solved - began, 3),
-            "simulation": round(simulated - solved, 3),
-            "summary": round(time.perf_counter() - simulated, 3),
-        }
-        record["blocks"] = {"all": len(work.blocks), "resumed": work.resumed}
-        record["extended"] = extended(base)
-        record["warnings"] = work.notes
-        record["contents"] = contents(scratch, known)
-        write_json(scratch / MANIFEST, record)
-        work.publish()
+    settle(out)
+    found = finished_sweep(planned, out) if mode in ("resume", "repair") else None
+    if found is not None and not unfinished(out):
+        return found
+    with opened(out, _job(planned, WHOLE, base), overwrite=overwrite, mode=mode) as work:
+        record = _computed(planned, work, began, progress, checkpoint_seconds)
+        _finish(planned, work, record, base)
     return load(out)
+
+
+def run_part(
+    planned: Planned,
+    out: Path,
+    part: Part,
+    *,
+    together: bool = False,
+    overwrite: bool = False,
+    progress: Progress = lambda *_: None,
+    mode: Mode = "refuse",
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> None:
+    """Compute one part of the blocks, of which other processes compute the rest.
+
+    The result is finished by `run_sweep` with the mode "resume" when all parts have ended, or, of
+    parts that work `together` at the same time, by the first of them; all others wait for it.
+    """
+    began = time.perf_counter()
+    # Whoever comes first begins; the others join.
+    way = "resume" if mode == "refuse" else mode
+    where, mark = (part.index, part.count), place(out) / f"{_FAILED}{part.index}"
+    with opened(out, _job(planned, part, None), overwrite=overwrite, mode=way, part=where) as work:
+        with _marked(mark):
+            record = _computed(planned, work, began, progress, checkpoint_seconds)
+        if together and part.index > 0:
+            _wait(out, lambda: not place(out).exists())
+        elif together:
+            _wait(out, lambda: not work.missing())
+            with _marked(mark):
+                _finish(planned, work, record, None)
+
+
+def _computed(
+    planned: Planned, work: Work, began: float, progress: Progress, checkpoint_seconds: float
+) -> dict[str, Any]:
+    """Compute what is missing; the manifest as far as it goes."""
+    # Before the simulation: whatever cannot be described must not cost a finished one.
+    record = sweep_manifest(planned.config, planned.sweep, work.study)
+    solved = time.perf_counter()
+    compute(work, progress, checkpoint_seconds)
+    seconds = {"setup": solved - began, "simulation": time.perf_counter() - solved}
+    return record | {"seconds": {name: round(taken, 3) for name, taken in seconds.items()}}
+
+
+def _finish(planned: Planned, work: Work, record: dict[str, Any], base: Stored | None) -> None:
+    """Write what goes with the curves, and put the result in its place."""
+    began = time.perf_counter()
+    scratch, known, study = work.result, work.finish(), work.study
+    if study.keep == "summary":
+        write_summary(scratch / CURVES, summary_of(study, work.summaries(), planned.sweep))
+    write_json(scratch / SUMMARY, sweep_summary(study, open_curves(scratch)))
+    (scratch / CONFIG).write_text(resolved_toml(planned.config), encoding="utf-8")
+    record["seconds"]["summary"] = round(time.perf_counter() - began, 3)
+    record["blocks"] = {"all": len(work.blocks), "resumed": work.resumed}
+    record["extended"] = extended(base)
+    record["warnings"] = work.notes
+    record["contents"] = contents(scratch, known)
+    write_json(scratch / MANIFEST, record)
+    work.publish()
 
 
 def _job(planned: Planned, part: Part, base: Stored | None) -> Job:
@@ -139,7 +162,7 @@ def add_sweep_runs(
     if going_on and was_extended(stored, runs):
         return stored
     config = override(stored.config, {"runs": stored.config.runs + runs})
-    found = run_sweep(
+    return run_sweep(
         plan_sweep(config),
         source,
         overwrite=True,
@@ -148,8 +171,6 @@ def add_sweep_runs(
         checkpoint_seconds=checkpoint_seconds,
         base=stored,
     )
-    assert found is not None  # a part alone returns none
-    return found
 
 
 def finished_sweep(planned: Planned, out: Path) -> Stored | None:
