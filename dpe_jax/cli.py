@@ -155,7 +155,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--keep",
         metavar="|".join(_KEEP),
-        default="runs",
         help="curves of every run, or their means, variances, quantiles and exceedances (runs)",
     )
     sub.add_argument("--out", metavar="DIR", help="result folder (dpe-results/NAME-HASH)")

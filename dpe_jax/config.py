@@ -241,7 +241,8 @@ class Config(Table):
         """
         if self.sweep is not None:
             axes = [column.key for axis in self.sweep.axis for column in axis.columns()]
-            raise InputError("sweep", axes, "no such table: this is one experiment, not a sweep")
+            accepted = "no such table: this is one experiment, and a sweep is for dpe sweep"
+            raise InputError("sweep", axes, accepted)
         # What overflows is refused by what checks it, in one line.
         with np.errstate(over="ignore", invalid="ignore"):
             return self._build({} if built is None else built)

@@ -1,6 +1,7 @@
 """Processes of one cluster that share the blocks of a study."""
 
 import dataclasses
+import re
 
 from dpe_jax.errors import InputError
 
@@ -33,6 +34,8 @@ def joined(coordinator: str | None, processes: int | None, process: int | None) 
     """
     import jax
 
+    if coordinator is not None and not re.fullmatch(r".+:\d{1,5}", coordinator):
+        raise InputError("--distributed", coordinator, "HOST:PORT, such as localhost:12345")
     given = (coordinator, processes, process)
     if coordinator is not None and None in given:
         missing = "--processes" if processes is None else "--process"

@@ -109,9 +109,9 @@ def methods(stored: Stored) -> list[Method]:
     return found
 
 
-def plain(name: str) -> str:
+def plain(name: str, most: int = 24) -> str:
     """A name that is shown as it is: no formula, not hidden from legends, not too long."""
-    short = name if len(name) <= 24 else name[:23] + "…"
+    short = name if len(name) <= most else name[: most - 1] + "…"
     return (" " if short.startswith("_") else "") + short.replace("$", r"\$")
 
 

@@ -123,7 +123,9 @@ class Work:
             number, name = damaged[0]
             block = self.blocks[number]
             last = block.first + block.runs - 1
-            which = f"block {number} ({block.method}, runs {block.first} – {last})"
+            where = ", ".join(map(str, block.configurations))
+            swept = f", configurations {where}" if self.study.swept else ""
+            which = f"block {number} ({block.method}{swept}, runs {block.first} – {last})"
             others = f" ({len(damaged)} blocks are damaged)" if len(damaged) > 1 else ""
             ways = "--repair computes such blocks anew and goes on; the others are kept"
             accepted = f"the file as it was written in {self._journal.folder.name}{others}; {ways}"

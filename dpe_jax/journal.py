@@ -223,6 +223,10 @@ class Difference(NamedTuple):
 
 def difference(old: Any, new: Any, key: str = "") -> Difference | None:
     """The first key in which two headers differ, in the order of the new one."""
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        within = (difference(*pair, f"{key}[{i}]") for i, pair in pairs)
+        return next((found for found in within if found is not None), None)
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return None if old == new else Difference(key, old, new)
     for name in dict.fromkeys([*new, *old]):

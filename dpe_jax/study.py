@@ -59,6 +59,8 @@ class Study:
     keep: Keep = "runs"
     width: int | None = None
     """Lanes in a block; by default as many as suit the device."""
+    swept: bool = False
+    """Whether it is a sweep, be it of a single configuration."""
     shares: int = 1
     """Processes that share the blocks, each with devices like these."""
 
@@ -90,9 +92,9 @@ class Study:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """What is recorded; nothing of single agents in a study of several configurations."""
+        """What is recorded; nothing of single agents in a sweep."""
         observed = self.common.observed
-        if len(self.simulations) == 1 and self.keep == "runs":
+        if not self.swept and len(self.simulations) == 1 and self.keep == "runs":
             return observed
         return tuple(metric for metric in observed if metric not in PER_AGENT)
 

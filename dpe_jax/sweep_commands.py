@@ -12,12 +12,13 @@ from dpe_jax import experiment, sweep_run
 from dpe_jax.conditions import violated
 from dpe_jax.distributed import WHOLE, Part, joined
 from dpe_jax.errors import InputError
-from dpe_jax.folder import SUMMARY
+from dpe_jax.folder import MANIFEST, SUMMARY
+from dpe_jax.observe import METRICS
 from dpe_jax.options import changes
 from dpe_jax.progress import Bars
 from dpe_jax.results import Stored, load
 from dpe_jax.running import asked_mode, going_on
-from dpe_jax.sweep_statistics import HIGH, LOW, metrics, shown
+from dpe_jax.sweep_statistics import HIGH, LOW, metrics, select, shown
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,17 +42,24 @@ def plot_sweep(dataset: "xr.Dataset", out: Path, options: argparse.Namespace) ->
     known = metrics(dataset)
     if options.metric is not None and options.metric not in known:
         raise InputError("--metric", options.metric, f"one of {', '.join(known)}")
+    _check_two(options)
+    at = _held(dataset, options.at)
+    return sweep_figures.draw_sweep(
+        dataset, out, options.x, options.y, options.metric, options.algorithm, at
+    )
+
+
+def _held(dataset: "xr.Dataset", texts: list[str] | None) -> dict[str, str]:
+    """The values of `--at AXIS=VALUE`, by axis."""
     at: dict[str, str] = {}
     labels = sorted(map(str, dataset.coords), key=len, reverse=True)
-    for text in options.at or ():
+    for text in texts or ():
         # A label may have a "=" in it.
         label = next((name for name in labels if text.startswith(f"{name}=")), text.split("=")[0])
         if label in at:
             raise InputError("--at", text, f"one value of {label}")
         at[label] = text[len(label) + 1 :]
-    return sweep_figures.draw_sweep(
-        dataset, out, options.x, options.y, options.metric, options.algorithm, at
-    )
+    return at
 
 
 def run_sweep_command(
@@ -60,14 +68,18 @@ def run_sweep_command(
     """`dpe sweep`."""
     if options.add_runs is not None:
         return _add_runs(options, log, screen)
+    if (Path(options.config) / MANIFEST).is_file():
+        accepted = "a .toml file, or beside --add-runs the folder of a finished sweep"
+        raise InputError("CONFIG|DIR", options.config, accepted)
     part, together = _part(options)
     config = experiment.override(experiment.find_config(options.config), changes(options))
-    planned = sweep_run.plan_sweep(config, options.keep)
+    planned = sweep_run.plan_sweep(config, options.keep or "runs")
     out = Path(options.out) if options.out else experiment.default_folder(config)
     study, sizes = planned.study, " × ".join(str(axis.size) for axis in planned.sweep.axes)
+    _check_figures(options, planned)
     log.print(
-        f"{len(study.simulations)} configurations ({sizes}), {study.common.runs} runs each, "
-        f"{len(study.methods)} method" + "s" * (len(study.methods) != 1)
+        f"{_counted(len(study.simulations), 'configuration')} ({sizes}), "
+        f"{_counted(study.common.runs, 'run')} each, {_counted(len(study.methods), 'method')}"
     )
     for line in _violations(planned):
         log.print(f"warning: {line}")
@@ -97,10 +109,13 @@ def run_sweep_command(
 def _add_runs(
     options: argparse.Namespace, log: Console, screen: Console | None
 ) -> tuple[int, dict[str, Any]]:
-    for name in ("out", "part", "distributed", *changes(options)):
+    for name in ("out", "keep", "part", "distributed", *changes(options)):
         value = getattr(options, name)
         if value is not None:
-            raise InputError(f"--{name}", value, "no such option beside --add-runs")
+            shown = "/".join(map(str, value)) if name == "part" else value
+            raise InputError(f"--{name}", shown, "no such option beside --add-runs")
+    if not (Path(options.config) / MANIFEST).is_file():
+        raise InputError("DIR", options.config, "the folder of a finished sweep to add runs to")
     with going_on(options, "--resume"), Bars(log) as bars:
         stored = sweep_run.add_sweep_runs(
             Path(options.config),
@@ -147,6 +162,35 @@ def _part(options: argparse.Namespace) -> tuple[Part, bool]:
     return joined(coordinator, options.processes, options.process), True
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" + "s" * (number != 1)
+
+
+def _check_figures(options: argparse.Namespace, planned: sweep_run.Planned) -> None:
+    """Refuse what cannot be drawn before anything is computed."""
+    import xarray as xr
+
+    from dpe_jax.sweep_layout import owner
+
+    study, sweep = planned.study, planned.sweep
+    if options.algorithm not in (None, *study.methods):
+        raise InputError("--algorithm", options.algorithm, f"one of {', '.join(study.methods)}")
+    known = [metric for metric in METRICS if metric in study.metrics]
+    if options.metric not in (None, *known):
+        raise InputError("--metric", options.metric, f"one of {', '.join(known)}")
+    labels = xr.Dataset(coords=sweep.coordinates(), attrs=sweep.attributes())
+    select(labels, dict(_held(labels, options.at)))
+    for name in ("x", "y"):
+        if getattr(options, name) is not None:
+            owner(labels, getattr(options, name), f"--{name}")
+    _check_two(options)
+
+
+def _check_two(options: argparse.Namespace) -> None:
+    if options.x is not None and options.x == options.y:
+        raise InputError("--y", options.y, "another axis than --x")
+
+
 def _violations(planned: sweep_run.Planned) -> list[str]:
     """One line for each method and condition that configurations break."""
     simulations = planned.study.simulations
@@ -161,6 +205,9 @@ def _violations(planned: sweep_run.Planned) -> list[str]:
         for (method, statement), count in broken.items()
     ]
 
+
+_LABEL_WIDTH = 24
+"""Of a label's column on the terminal; longer ones go over several lines."""
 
 _MOST_ROWS = 40
 """Of the table on the terminal; summary.json has them all."""
@@ -181,9 +228,10 @@ def final_table(rows: list[dict[str, Any]], metric: str, title: str) -> Table:
     heads = ("mean", "std. error", f"{100 * LOW:g} %", f"{100 * HIGH:g} %")
     own = [name for name in rows[0] if not name.startswith(metric)] if rows else []
     for name in own:
-        table.add_column(name, justify="left" if name == "algorithm" else "right", no_wrap=True)
+        justify = "left" if name == "algorithm" else "right"
+        table.add_column(name, justify=justify, overflow="fold", max_width=_LABEL_WIDTH)
     for name in heads:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True, min_width=len("-1.23e-10"))
     for row in rows:
         values = [row[f"{metric}_{name}"] for name in figures]
         numbers = ["none" if value is None else f"{value:.3g}" for value in values]

@@ -1,6 +1,7 @@
 """What a figure of a sweep shows: which labels, methods and configurations, in which panels."""
 
 import itertools
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,9 @@ _MOST_PANELS = 6
 
 At = Mapping[str, str | float | int]
 """Values that labels are held at."""
+
+_TITLE_LETTERS = 42
+"""In a line of a panel's title."""
 
 
 class Panel(NamedTuple):
@@ -165,6 +169,7 @@ def _panels(
             for axis, value in zip(varied, values, strict=True):
                 here &= dataset[axis.name].values == value
                 told.append(f"{axis.name} = {shown(value)}")
-            title = ", ".join(drawing.plain(text) for text in told)
+            told = (drawing.plain(text, 2 * _TITLE_LETTERS) for text in told)
+            title = textwrap.fill(", ".join(told), _TITLE_LETTERS)
             panels.append(Panel(title, group, np.flatnonzero(here)))
     return panels

@@ -15,7 +15,7 @@ from dpe_jax.reductions import FRACTIONS, QUANTILES, Moments, merged
 from dpe_jax.results import manifest
 from dpe_jax.simulation import Simulation
 from dpe_jax.study import Study
-from dpe_jax.sweep_statistics import final_table, metrics
+from dpe_jax.sweep_statistics import failed, final_table, metrics, runs
 from dpe_jax.sweeps import Sweep, as_written
 
 if TYPE_CHECKING:
@@ -142,6 +142,18 @@ def sweep_summary(study: Study, dataset: "xr.Dataset") -> dict[str, Any]:
         "configurations": len(study.simulations),
         "final": {metric: final_table(dataset, metric) for metric in metrics(dataset)},
     }
+
+
+def failures_of(dataset: "xr.Dataset") -> list[str]:
+    """One line for each method of which runs failed, in however many configurations."""
+    counts, total = failed(dataset).values, runs(dataset)
+    return [
+        f"{name}: {lost.sum()} of {lost.size * total} runs left the range or turned non-finite, in "
+        f"{np.count_nonzero(lost)} of {lost.size} configurations; they are left out of means from "
+        "then on"
+        for name, lost in zip(dataset.algorithm.values.tolist(), counts, strict=True)
+        if lost.any()
+    ]
 
 
 def write_summary(folder: Path, dataset: "xr.Dataset") -> None:

@@ -18,6 +18,7 @@ from dpe_jax.recording import Keep
 from dpe_jax.results import Stored, holds, load, open_curves, resolved_toml
 from dpe_jax.study import Progress, Study
 from dpe_jax.sweep_results import (
+    failures_of,
     simulations,
     summary_of,
     sweep_manifest,
@@ -42,7 +43,7 @@ def plan_sweep(config: Config, keep: Keep = "runs") -> Planned:
     if config.trace:
         raise InputError("trace", config.trace, "no such key beside [sweep]: sweeps are not traced")
     sweep = expand(config)
-    return Planned(config, sweep, Study(simulations(sweep), keep))
+    return Planned(config, sweep, Study(simulations(sweep), keep, swept=True))
 
 
 def run_sweep(
@@ -125,7 +126,7 @@ def _finish(planned: Planned, work: Work, record: dict[str, Any], base: Stored |
     record["seconds"]["summary"] = round(time.perf_counter() - began, 3)
     record["blocks"] = {"all": len(work.blocks), "resumed": work.resumed}
     record["extended"] = extended(base)
-    record["warnings"] = work.notes
+    record["warnings"] = [*work.notes, *failures_of(open_curves(scratch))]
     record["contents"] = contents(scratch, known)
     write_json(scratch / MANIFEST, record)
     work.publish()

@@ -64,7 +64,8 @@ class RangeTable(Table):
 
     def linear(self) -> list[float | int]:
         """Equal steps; integers where the ends are integers and all values come out whole."""
-        return self._rounded(np.linspace(self.start, self.to, self.count))
+        # Halves: the whole of it may be more than a float holds.
+        return self._rounded(2 * np.linspace(self.start / 2, self.to / 2, self.count))
 
     def geometric(self) -> list[float | int]:
         """Equal ratios; integers where the ends are integers and all values come out whole."""

@@ -1,7 +1,6 @@
 """Runs to a target: as many as an interval of a metric needs to be narrow enough."""
 
 import dataclasses
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +22,12 @@ from dpe_jax.unfinished import Mode, settle, unfinished
 MOST_RUNS = 2**20
 """Where it ends, unless told otherwise."""
 
-_NORMAL = statistics.NormalDist().inv_cdf(0.975)
+
+def _student(runs: int) -> float:
+    """Standard errors in half a 95 % interval: with few runs the variance is hardly known."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(runs - 1, 0.975)) if runs > 1 else np.nan
 
 
 class Width(NamedTuple):
@@ -147,7 +151,9 @@ def widths(stored: Stored, target: Target) -> tuple[Width, ...]:
             accepted = f"one that {method} has finite values of ({sound.size} runs are sound)"
             raise InputError("metric", target.metric, accepted)
         error = sound.std(ddof=1) / np.sqrt(sound.size) if sound.size > 1 else np.nan
-        found.append(Width(method, sound.size, float(sound.mean()), float(_NORMAL * error)))
+        found.append(
+            Width(method, sound.size, float(sound.mean()), float(_student(sound.size) * error))
+        )
     return tuple(found)
 
 

@@ -112,6 +112,9 @@ def test_parts_that_make_no_sense_are_refused(tmp_path: Path, capsys) -> None:
     assert "--distributed" in line
     line = refusal(["sweep", path, "--part", "0/2", "--distributed"], capsys)
     assert "--part" in line
+    command = ["sweep", path, "--distributed", "nonsense", "--processes", "2", "--process", "0"]
+    line = refusal(command, capsys)
+    assert line == "dpe: --distributed = 'nonsense': expected HOST:PORT, such as localhost:12345"
 
 
 @pytest.mark.parametrize("block", [7, 60, 1000])
@@ -131,5 +134,11 @@ def test_runs_are_added_to_a_sweep(tmp_path: Path, block: int, capsys) -> None:
     capsys.readouterr()
     line = refusal(["sweep", str(summary), "--add-runs", "15"], capsys)
     assert "--keep runs" in line
+    line = refusal(["sweep", str(out), "--add-runs", "15", "--keep", "summary"], capsys)
+    assert line == "dpe: --keep = 'summary': expected no such option beside --add-runs"
+    line = refusal(["sweep", path, "--add-runs", "15"], capsys)
+    assert "the folder of a finished sweep" in line
+    line = refusal(["sweep", str(out)], capsys)
+    assert line.startswith("dpe: CONFIG|DIR = ")
     line = refusal(["sweep", str(out), "--add-runs", "15", "--runs", "9"], capsys)
     assert line == "dpe: --runs = 9: expected no such option beside --add-runs"

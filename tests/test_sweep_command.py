@@ -97,6 +97,10 @@ def test_runs_that_fail_are_counted_and_left_out(tmp_path: Path) -> None:
     end = curves.isel(iteration=-1, algorithm=0)
     assert end.gap_mean_state_count.values.tolist() == [20, 0]
     assert np.isnan(end.gap_mean_state_mean.values).tolist() == [False, True]
+    (warning,) = load(out).manifest["warnings"]
+    assert warning.startswith(
+        "encrypted: 20 of 40 runs left the range or turned non-finite, in 1 of"
+    )
     rows = load(out).summary["final"]["gap_mean_state"]
     assert [row["failed"] for row in rows] == [0, 20]
     assert rows[1]["gap_mean_state_mean"] is None
@@ -140,7 +144,7 @@ def test_what_cannot_be_swept_is_refused(tmp_path: Path, capsys) -> None:
     line = refusal(["sweep", "five-agents"], capsys)
     assert "sweep = None: expected a table" in line
     line = refusal(["run", write(tmp_path, CHANGES)], capsys)
-    assert "this is one experiment, not a sweep" in line
+    assert "a sweep is for dpe sweep" in line
     # What only shows when a configuration is built names its axis and value.
     axes = [{"key": "network.scale", "values": [1.0, 7.0]}]
     line = refused({"sweep": {"axis": axes}, "methods": {"plain": CONVENTIONAL}})
@@ -149,6 +153,43 @@ def test_what_cannot_be_swept_is_refused(tmp_path: Path, capsys) -> None:
     axes = [{"key": "problem", "values": [tables()["problem"], {"kind": "digits_network"}]}]
     axes[0]["labels"] = ["quadratic", "network"]
     assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_drawn_is_refused_before_anything_is_computed(tmp_path, capsys) -> None:
+    path, out = write(tmp_path, CHANGES), tmp_path / "out"
+    for options, expected in (
+        (["--metric", "nope"], "--metric = 'nope': expected one of gap_mean_state, error_worst"),
+        (["--x", "nope"], "--x = 'nope': expected one of delta, graph"),
+        (["--x", "delta", "--y", "delta"], "--y = 'delta': expected another axis than --x"),
+        (["--algorithm", "nope"], "--algorithm = 'nope': expected one of encrypted, conventional"),
+        (["--at", "delta=7"], "--at = 'delta=7': expected one of 0.01, 0.1, 1"),
+    ):
+        line = refusal(["sweep", path, "--out", str(out), *options], capsys)
+        assert line.startswith(f"dpe: {expected}"), line
+    assert [entry.name for entry in tmp_path.iterdir()] == ["small.toml"]
+
+
+@pytest.mark.parametrize("keep", ["runs", "summary"])
+def test_a_sweep_may_have_one_configuration(tmp_path: Path, keep: str, capsys) -> None:
+    axes = [{"key": "problem.noise", "values": [0.3]}]
+    path = write(tmp_path, {"runs": 4, "sweep": {"axis": axes}})
+    out = tmp_path / "out"
+    assert cli.main(["sweep", path, "--out", str(out), "--keep", keep]) == 0
+    assert "1 configuration (1), 4 runs each, 2 methods" in capsys.readouterr().err
+    assert load(out).curves.noise.values.tolist() == [0.3]
+
+
+def test_a_changed_axis_is_named_by_its_key(tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    axis = {"key": "methods.encrypted.delta", "geometric": {"from": 0.01, "to": 1.0, "count": 3}}
+    path = write(tmp_path, {"sweep": {"axis": [axis]}})
+    assert cli.main(["sweep", path, "--out", str(out), "--part", "0/2"]) == 0
+    axis["geometric"] = {"from": 0.02, "to": 1.0, "count": 3}
+    path = write(tmp_path, {"sweep": {"axis": [axis]}})
+    capsys.readouterr()
+    line = refusal(["sweep", path, "--out", str(out), "--resume"], capsys)
+    assert line.startswith("dpe: sweep.axis[0].geometric.")
+    assert "= 0.02: expected 0.01, with which" in line
 
 
 def test_a_sweep_is_no_result_of_one_experiment(kept: Path, capsys) -> None:

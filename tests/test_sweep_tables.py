@@ -144,7 +144,8 @@ def test_a_bad_table_is_refused_in_one_line(axes, expected, tmp_path, capsys) ->
 def test_a_sweep_is_no_single_experiment(tmp_path: Path, capsys) -> None:
     line = refused_config({"sweep": {"axis": [{"key": DELTA, "values": [0.1]}]}}, tmp_path, capsys)
     assert line == (
-        f"dpe: sweep = ['{DELTA}']: expected no such table: this is one experiment, not a sweep"
+        f"dpe: sweep = ['{DELTA}']: expected no such table: this is one experiment, and a "
+        "sweep is for dpe sweep"
     )
 
 
