@@ -199,7 +199,7 @@ def test_the_section_on_verification() -> None:
     assert worst < 0.3
     reports = [
         stored(f"reproduce/{preset}/manifest.json")["verifications"][-1]
-        for preset in ("five-agents", *PRESETS)
+        for preset in ("five-agents", "certify", *PRESETS)
     ]
     assert all(report["verified"] and report["mismatches"] == 0 for report in reports)
     increments = [found for report in reports for found in report["increments"].values()]
@@ -216,3 +216,46 @@ def test_the_section_on_verification() -> None:
         sum(report[name] for report in reports) for name in ("integers_compared", "iterations")
     )
     assert f"all {compared:,} integers of {iterations:,} iterations" in text
+
+
+def test_the_section_on_sweeps() -> None:
+    text = " ".join(README.split())
+    bench = stored("bench/sweep.json")
+    ns, first = bench["ns_per_lane_step"], bench["first_call_seconds"]
+    assert (
+        f"Measured with {bench['configurations']} configurations of {bench['runs']} runs of "
+        f"`five-agents` on {bench['cpus']} processors, medians of {bench['turns']} turns"
+    ) in text
+    ratios = bench["ratios"]
+    assert (
+        f"{ns['sweep']:.1f} ns per lane and iteration, where one configuration with as many "
+        f"lanes takes {ns['single']:.1f} ({ratios['sweep_over_single']:.2f} times); with "
+        f"`--keep summary` "
+        f"{ns['sweep, summary']:.1f} and {ns['single, summary']:.1f} "
+        f"({ratios['sweep_over_single_summary']:.2f} times)"
+    ) in text
+    one, every = first["1"]["compile"], first[str(bench["configurations"])]["compile"]
+    assert f"takes {one:.2f} s for one configuration and {every:.2f} s for all" in text
+    assert f"command {bench['command']['runs']['peak_bytes'] / 1e9:.2f} GB at the peak" in text
+    # What the project asks of it.
+    assert max(ratios.values()) < 1.15
+    assert every < 2 * one
+    assert all(found["peak_bytes"] < 3e9 for found in bench["command"].values())
+
+
+def test_the_section_on_almost_sure_convergence() -> None:
+    text = " ".join(README.split())
+    certificate = stored("reproduce/certify/certificate.json")
+    found = certificate["methods"]["encrypted"]
+    (epsilon,) = found["epsilon"]
+    assert (
+        f"{epsilon['tail_exceeding']} of {found['runs']} runs exceed ε = {epsilon['fraction']:g} "
+        f"of the initial error from k = {found['tail_from']} on, with 99 % confidence at most "
+        f"{100 * epsilon['tail_upper_bound']:.2f} % of all"
+    ) in text
+    assert certificate["passed"]
+    assert certificate["confidence"] == 0.99
+    assert epsilon["tail_upper_bound"] <= 0.01
+    controls = [m for m in certificate["methods"].values() if m["control"]]
+    assert len(controls) == 4
+    assert not any(e["accepted"] for m in controls for e in m["epsilon"])

@@ -187,7 +187,8 @@ def test_a_changed_axis_is_named_by_its_key(tmp_path: Path, capsys) -> None:
     axis["geometric"] = {"from": 0.02, "to": 1.0, "count": 3}
     path = write(tmp_path, {"sweep": {"axis": [axis]}})
     capsys.readouterr()
-    line = refusal(["sweep", path, "--out", str(out), "--resume"], capsys)
+    assert cli.main(["sweep", path, "--out", str(out), "--resume"]) == cli.BAD_INPUT
+    line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("dpe: sweep.axis[0].geometric.")
     assert "= 0.02: expected 0.01, with which" in line
 

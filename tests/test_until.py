@@ -12,6 +12,7 @@ import pytest
 import studies
 from command_line import refusal, the_object
 from interrupting import assert_same, break_off
+from scipy import stats
 from small import CONVENTIONAL, DIVERGING, ENCRYPTED, config, write
 
 from dpe_jax import cli, experiment
@@ -37,7 +38,9 @@ def test_the_interval_is_that_of_the_mean_over_sound_runs() -> None:
         plain = [float(np.float32(v)) for v in column]
         assert width.runs == len(plain)
         assert width.mean == pytest.approx(statistics.fmean(plain))
-        expected = 1.959963984540054 * statistics.stdev(plain) / math.sqrt(len(plain))
+        # Student's t: 1.9660 at 398 degrees of freedom, 1.9659 at 399.
+        expected = stats.t.ppf(0.975, len(plain) - 1) * statistics.stdev(plain)
+        expected /= math.sqrt(len(plain))
         assert width.half == pytest.approx(expected)
     [only] = widths(stored, Target(1.0, method="m1"))
     assert only == second
