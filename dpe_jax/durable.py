@@ -248,6 +248,7 @@ class Work:
         """Whether the result is this process's to complete: all blocks are there, nobody else is.
 
         For parts that do not wait for one another: whoever is told yes may `finish` and `publish`.
+        One that comes while another looks, or completes, waits for that to be over.
         """
         with contextlib.ExitStack() as stack:
             free = False
@@ -256,7 +257,7 @@ class Work:
                 path = self._journal.folder / f"{LOCK}-finish"
                 handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
                 stack.callback(os.close, handle)
-                free = claimed(handle)
+                free = claimed(handle, wait=True)
             yield free and self.result.is_dir() and not self.missing()
 
     def publish(self) -> None:

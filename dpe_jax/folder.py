@@ -5,7 +5,6 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,44 +22,6 @@ CHECKPOINT = ".verify-"
 """How the name of a folder begins that holds the finished parts of an interrupted verification."""
 
 _OWN = {MANIFEST, SUMMARY, CONFIG, CURVES, TRACE, COMPARISON, CERTIFICATE, "figures"}
-
-
-@contextlib.contextmanager
-def replacing(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A scratch folder beside `out` that becomes `out` on success and vanishes on failure.
-
-    An existing `out` is only replaced, and only at the very end, if it is empty, or if it holds a
-    result (a manifest.json) and `overwrite` is set. A disk that is full or not writable is an
-    InputError, and leaves what was there.
-    """
-    given, out = out, out.resolve()
-    if not out.name:
-        raise InputError("--out", str(given), "a folder of its own, not the root")
-    unique = uuid.uuid4().hex[:8]
-    scratch, retired = (
-        out.with_name(f".{out.name}.{word}-{unique}") for word in ("partial", "old")
-    )
-    try:
-        check_replaceable(given, overwrite)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scratch.mkdir()
-        yield scratch
-        if not out.exists():
-            scratch.rename(out)
-            return
-        check_replaceable(given, overwrite)
-        out.rename(retired)
-        try:
-            scratch.rename(out)
-        except BaseException:
-            retired.rename(out)
-            raise
-        shutil.rmtree(retired, ignore_errors=True)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError("--out", str(given), f"a writable place with room ({reason})") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def check_replaceable(out: Path, overwrite: bool) -> None:

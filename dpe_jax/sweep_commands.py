@@ -85,22 +85,26 @@ def run_sweep_command(
         log.print(f"warning: {line}")
     with going_on(options, "--resume"), Bars(log) as bars:
         settings: dict[str, Any] = {
-            "overwrite": experiment.replaces(out, config, options.overwrite, not options.out),
             "progress": bars,
             "mode": asked_mode(options),
             "checkpoint_seconds": options.checkpoint_seconds,
         }
         if part != WHOLE:
-            sweep_run.run_part(planned, out, part, together=together, **settings)
-            stored = load(out) if together and part.index == 0 else None
+            settings |= {"overwrite": options.overwrite, "together": together}
+            finished = sweep_run.run_part(planned, out, part, **settings)
+            stored = load(out) if finished and not (together and part.index) else None
         else:
-            stored = sweep_run.run_sweep(planned, out, **settings)
+            overwrite = experiment.replaces(out, config, options.overwrite, not options.out)
+            finished, stored = (
+                True,
+                sweep_run.run_sweep(planned, out, overwrite=overwrite, **settings),
+            )
     if stored is None:
         shown = f"{part.index}/{part.count}"
         if screen:
-            rest = "" if together else f"; --resume finishes {out}"
+            rest = "" if finished else f"; the last part to end, or --resume, finishes {out}"
             screen.print(f"part {shown} is done{rest}", soft_wrap=True)
-        return 0, {"folder": str(out), "part": shown, "finished": together}
+        return 0, {"folder": str(out), "part": shown, "finished": finished}
     for note in stored.manifest["warnings"]:
         log.print(f"warning: {note}", style="yellow")
     return 0, _shown(options, stored, screen)

@@ -82,13 +82,17 @@ def run_part(
     progress: Progress = lambda *_: None,
     mode: Mode = "refuse",
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-) -> None:
+) -> bool:
     """Compute one part of the blocks, of which other processes compute the rest.
 
-    The result is finished by `run_sweep` with the mode "resume" when all parts have ended, or, of
-    parts that work `together` at the same time, by the first of them; all others wait for it.
+    The part that ends last finishes the result; or, of parts that work `together` at the same time,
+    the first of them, and all others wait for it. Returns whether the result is finished; if a part
+    is lost, `run_sweep` with the mode "resume" does what is missing.
     """
     began = time.perf_counter()
+    done = mode != "restart" and not overwrite and not unfinished(out)
+    if done and finished_sweep(planned, out) is not None:
+        return True
     # Whoever comes first begins; the others join.
     way = "resume" if mode == "refuse" else mode
     where, mark = (part.index, part.count), place(out) / f"{_FAILED}{part.index}"
@@ -97,10 +101,14 @@ def run_part(
             record = _computed(planned, work, began, progress, checkpoint_seconds)
         if together and part.index > 0:
             _wait(out, lambda: not place(out).exists())
-        elif together:
+            return True
+        if together:
             _wait(out, lambda: not work.missing())
-            with _marked(mark):
-                _finish(planned, work, record, None)
+        with work.alone() as last:
+            if last:
+                with _marked(mark):
+                    _finish(planned, work, record, None)
+        return last
 
 
 def _computed(

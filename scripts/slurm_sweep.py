@@ -1,4 +1,4 @@
-"""Submit a sweep to a Slurm cluster as a job array, and a last job that finishes it.
+"""Submit a sweep to a Slurm cluster as a job array, and a last job that sees to its end.
 
     python scripts/slurm_sweep.py CONFIG --out DIR --parts 16 [--keep summary]
         [--partition P] [--minutes 60] [--cpus 8] [--gpus 0] [--memory-gb 16] [--logs DIR]
@@ -6,9 +6,9 @@
 
 Every task of the array runs `dpe sweep CONFIG --out DIR --part I/N`: its own share of the blocks,
 written by itself into the one folder, which all tasks must see. A task that is killed or preempted
-loses the block in flight at most; submitting the same line again goes on. The last job finishes the
-result once all parts are done. With --local the tasks run on this machine, one after the other or
-at the same time, by the same code. Needs the extra `slurm` (submitit).
+loses the block in flight at most; submitting the same line again goes on. The task that ends last
+finishes the result; a last job computes what killed tasks have left, if they have. With --local the
+tasks run on this machine by the same code. Needs the extra `slurm` (submitit).
 """
 
 import argparse

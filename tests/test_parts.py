@@ -55,11 +55,15 @@ def test_parts_one_after_the_other_make_the_whole(tmp_path: Path, keep: str, cap
         assert cli.main([*part, f"{index}/3"]) == 0
         assert not out.exists()
         assert f"part {index}/3 is done" in capsys.readouterr().out
-    # The last one to finish its blocks, whichever it is, leaves the end to --resume.
+    # The last one to finish its blocks, whichever it is, finishes the result.
     assert cli.main([*part, "1/3"]) == 0
-    assert not out.exists()
-    assert cli.main([*part[:-1], "--resume"]) == 0
+    assert f"written to {out}" in capsys.readouterr().out
     same(out, alone(tmp_path, path, keep))
+    # Once more, and there is nothing to do.
+    written = load(out).manifest["written"]
+    assert cli.main([*part, "0/3"]) == 0
+    assert cli.main([*part[:-1], "--resume"]) == 0
+    assert load(out).manifest["written"] == written
 
 
 def test_what_no_part_has_done_is_done_at_the_end(tmp_path: Path) -> None:
