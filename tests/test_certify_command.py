@@ -16,6 +16,8 @@ from dpe_jax.config import Config
 from dpe_jax.folder import CERTIFICATE
 from dpe_jax.results import config_hash, load
 
+pytestmark = pytest.mark.slow  # together some minutes
+
 CONSTANT = {**ENCRYPTED, "stepsize": {"scale": 0.05, "exponent": 0.0}}
 LONG: dict[str, Any] = {
     "runs": 600,

@@ -22,6 +22,8 @@ from dpe_jax.simulation import Simulation
 from dpe_jax.study import Study
 from dpe_jax.unfinished import place
 
+pytestmark = pytest.mark.slow  # together some minutes
+
 ITERATIONS, RUNS = 60, 20
 
 

@@ -48,6 +48,7 @@ def test_a_second_command_finds_what_the_first_has_compiled(tmp_path: Path) -> N
     assert programs(tmp_path / "cache" / "dpe-jax") == kept
 
 
+@pytest.mark.slow
 def test_jax_itself_is_asked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tmp_path, "out", JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own"))
     assert not (tmp_path / "cache").exists()
@@ -57,6 +58,7 @@ def test_jax_itself_is_asked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.slow
 def test_a_home_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     run(tmp_path, "out", XDG_CACHE_HOME=str(tmp_path / "file"))

@@ -115,6 +115,7 @@ class Moments:
         return taking
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_any_moment(undisturbed: Stored, tmp_path: Path) -> None:
     """Also while one result takes the place of another, which is there until then."""
     home, kept = tmp_path / "home", tmp_path / "kept"

@@ -20,6 +20,8 @@ from dpe_jax.results import load
 from dpe_jax.store import CurveStore
 from dpe_jax.unfinished import place
 
+pytestmark = pytest.mark.slow  # together some minutes
+
 TINY = {"runs": 9, "block": 4, "iterations": 4, "methods": {"m": ENCRYPTED}}
 
 

@@ -17,6 +17,8 @@ from dpe_jax.extend import add_runs
 from dpe_jax.results import Stored, load
 from dpe_jax.store import CurveStore
 
+pytestmark = pytest.mark.slow  # together some minutes
+
 # 20 runs in blocks of 7 end within a block.
 CONFIG = config(CHANGES)
 

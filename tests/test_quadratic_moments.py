@@ -107,6 +107,7 @@ def test_the_variance_of_rounding(mean: float, deviation: float) -> None:
     assert abs(found[0] / delta**2 - spread.mean()) < 5 * error + 1e-3
 
 
+@pytest.mark.slow
 def test_configurations_of_several_sizes_come_back_in_order() -> None:
     ring = config({"network": {"graph": "ring", "agents": 4}, "iterations": 9}).build()
     five = config({"iterations": 9}).build()

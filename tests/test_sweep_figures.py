@@ -290,6 +290,7 @@ def test_ticks_name_values_at_equal_steps(values: list, named: range, upright: b
 # All figures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("axes", "names"),
     [

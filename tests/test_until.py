@@ -89,6 +89,7 @@ def test_how_many_runs_follow(runs: int, block: int, half: float, most: int, exp
         assert following(manifest_of(runs, block), target, found, most) == expected
 
 
+@pytest.mark.slow
 def test_a_target_is_reached_and_no_sooner(tmp_path: Path) -> None:
     settings, out = config(QUICK), tmp_path / "out"
     told: list[int] = []
