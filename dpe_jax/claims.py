@@ -2,33 +2,47 @@
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from dpe_jax.distributed import Part
 from dpe_jax.errors import InputError
 from dpe_jax.folder import claimed
+from dpe_jax.interrupts import held
 
 LOCK = "lock"
 """How names of files that are claimed begin."""
 
 
 @contextlib.contextmanager
-def claim(given: Path, folder: Path, part: tuple[int, int]) -> Iterator[None]:
+def claim(given: Path, folder: Path, part: Part) -> Iterator[None]:
     """Keep others from a folder, but for the other parts; it is made if need be."""
-    mine, parts = part
-    names = [LOCK] if parts == 1 else [LOCK, f"{LOCK}-{mine}-of-{parts}"]
+    whole = part.count == 1
+    names = [LOCK] if whole else [LOCK, f"{LOCK}-{part.index}-of-{part.count}"]
     try:
         with contextlib.ExitStack() as stack:
-            for name in names:
-                shared = parts > 1 and name == LOCK
-                while (handle := _locked(given, folder, name, shared)) is None:
-                    pass
-                stack.callback(os.close, handle)
+            # An interrupt in between would leave files behind that nobody has claimed.
+            with held():
+                for name in names:
+                    shared = not whole and name == LOCK
+                    while (handle := _locked(given, folder, name, shared)) is None:
+                        pass
+                    stack.callback(os.close, handle)
+                if whole:
+                    stack.callback(_emptied, folder)
             yield
     finally:
         # Network file systems keep what is claimed, and its folder with it, till now.
         with contextlib.suppress(OSError):
             folder.rmdir()
+
+
+def _emptied(folder: Path) -> None:
+    """Remove what was claimed if there is nothing else."""
+    with contextlib.suppress(FileNotFoundError):
+        if all(path.name.startswith(LOCK) for path in folder.iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _locked(given: Path, folder: Path, name: str, shared: bool) -> int | None:

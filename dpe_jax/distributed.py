@@ -8,10 +8,7 @@ from dpe_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Which share of the blocks a process computes: those whose number is `index` modulo `count`.
-
-    The part with index 0 finishes the result when all blocks are there.
-    """
+    """A process's share of the blocks: those whose number is `index` modulo `count`."""
 
     index: int = 0
     count: int = 1

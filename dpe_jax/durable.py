@@ -14,6 +14,7 @@ from jaxtyping import Int8
 
 from dpe_jax.blocks import Block, StoppedError
 from dpe_jax.claims import LOCK, one_at_a_time
+from dpe_jax.distributed import Part
 from dpe_jax.engine import Saving
 from dpe_jax.errors import InputError
 from dpe_jax.folder import CURVES, check_replaceable, claimed, synced
@@ -76,7 +77,7 @@ class Place(NamedTuple):
     given: Path
     journal: Journal
     job: Job
-    part: tuple[int, int]
+    part: Part
     overwrite: bool
 
     def refused(self, accepted: str) -> InputError:
@@ -113,7 +114,7 @@ class Work:
         """
         damaged: list[tuple[int, str]] = []
         for number in sorted(self._journal.recorded()):
-            if number < len(self.blocks) and self.mine(number):
+            if number < len(self.blocks) and self._at.part.mine(number):
                 try:
                     block = self.blocks[number]
                     self._digests |= self._journal.files(number, block, self._header)
@@ -150,11 +151,6 @@ class Work:
         folder = self._at.given.parent / self._journal.folder.name
         return f"{counted} are kept in {folder}"
 
-    def mine(self, number: int) -> bool:
-        """Whether a block is this process's."""
-        part, parts = self._at.part
-        return number % parts == part
-
     def missing(self) -> list[int]:
         """Numbers of the blocks, of all processes, that are not finished."""
         done = self._journal.recorded()
@@ -170,7 +166,7 @@ class Work:
         An interrupt waits for blocks that are computed to be written, and for parts of others.
         """
         known = 0 if self._base is None else self._base.runs
-        missing = {number for number in self.missing() if self.mine(number)}
+        missing = {number for number in self.missing() if self._at.part.mine(number)}
         with noted() as asked:
             for number in sorted(missing):
                 if not self.blocks[number].after(known).runs and not asked.is_set():
@@ -237,7 +233,7 @@ class Work:
         if self.missing():
             raise ValueError(f"{len(self.missing())} blocks are not finished")
         for number, block in enumerate(self.blocks):
-            if not self.mine(number):
+            if not self._at.part.mine(number):
                 self._digests |= self._journal.written(number, block, self._header)
         self._journal.tidy(self._digests)
         within = {name.partition("/"): value for name, value in self._digests.items()}

@@ -259,9 +259,8 @@ def run_block(
     if moving.buffers is not None:
         lane = np.array(traced)
         trace = log.pieces.trace(numbers[lane], status[lane], np.asarray(integers)[..., lane])
-    configuration = np.repeat(np.arange(len(program.algorithms), dtype=np.int32), runs)
     curves, moments = log.recorded()
-    return Recording(configuration, numbers, curves, moments, status, log.failed_at, final, trace)
+    return Recording(numbers, curves, moments, status, log.failed_at, final, trace)
 
 
 def _placed(inputs: T, device: Place) -> T:
@@ -340,7 +339,7 @@ def _padded_table(program: Program, chunk: Chunk, rows: int) -> Row:
 def program_for(
     algorithms: Sequence[Algorithm],
     problems: Sequence[Problem],
-    optimum: Optimum,
+    optima: Sequence[Optimum],
     network: Network,
     *,
     seed: int,
@@ -358,7 +357,8 @@ def program_for(
     """The program of some configurations that may share blocks of `lanes` lanes.
 
     With several `columns` (configurations a block), a block has all `runs` of each. `varying` says
-    that the problems differ in their numbers, somewhere in the study.
+    that the problems differ in their numbers, somewhere in the study. x* is the same for all; F*
+    need not be, as noise may be a part of it.
     """
     lane = None
     if columns > 1:
@@ -374,10 +374,10 @@ def program_for(
         cast(precision),
         cast(jnp.dtype("float64")),
         Optimum(
-            optimum.x,
-            jnp.float64(optimum.value),
-            jnp.float64(optimum.gradient_norm),
-            optimum.method,
+            optima[0].x,
+            stacking.spread(np.array([optimum.value for optimum in optima]), lane),
+            stacking.spread(np.array([optimum.gradient_norm for optimum in optima]), lane),
+            optima[0].method,
         ),
         Exchange.of(network),
         (jnp.uint32(low), jnp.uint32(high)),

@@ -136,12 +136,8 @@ def contents(folder: Path, known: Mapping[str, str] | None = None) -> dict[str, 
 def write_json(path: Path, value: Any) -> None:
     """A JSON file, written whole; a number that JSON cannot hold becomes null."""
     text = json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    scratch = path.with_name(f".{path.name}.{PARTIAL}-{uuid.uuid4().hex[:8]}")
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with whole(path) as stream:
+        stream.write(text.encode())
 
 
 def jsonable(value: Any) -> Any:

@@ -35,3 +35,12 @@ def noted() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Let an interrupt wait for the end of what takes no time."""
+    with noted() as asked:
+        yield
+    if asked.is_set():
+        raise KeyboardInterrupt

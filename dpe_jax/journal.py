@@ -20,7 +20,7 @@ import numpy as np
 
 from dpe_jax.blocks import Block
 from dpe_jax.claims import LOCK
-from dpe_jax.folder import CURVES, digest, jsonable, read_json, synced, whole
+from dpe_jax.folder import CURVES, digest, jsonable, read_json, synced, whole, write_json
 from dpe_jax.recording import Recording, Snapshot
 from dpe_jax.reductions import Moments
 from dpe_jax.tracing import Trace
@@ -30,7 +30,11 @@ HEADER, BLOCKS, RESULT = "journal.json", "blocks", "result"
 
 _CHECK = "sha256"
 
-_BROKEN = (zipfile.BadZipFile, zlib.error, NotImplementedError, struct.error, SyntaxError)
+_UNREADABLE = (
+    *(OSError, ValueError, LookupError, AttributeError, EOFError, SyntaxError),
+    *(NotImplementedError, zipfile.BadZipFile, zlib.error, struct.error),
+)
+"""What NumPy and the zip file raise for bytes that are not theirs."""
 
 
 class DamagedError(Exception):
@@ -52,7 +56,7 @@ class Journal:
         paths = [self.folder / name for name in store]
         for path in [*paths, *dict.fromkeys(path.parent for path in paths)]:
             synced(path)
-        _write_json(self.folder / HEADER, {"header": header, "store": store})
+        write_json(self.folder / HEADER, {"header": header, "store": store})
 
     def header(self) -> tuple[dict[str, Any], dict[str, str]] | None:
         """What is computed, and digests of the store without blocks; None if it is unreadable."""
@@ -79,7 +83,7 @@ class Journal:
             "header": fingerprint(header),
             "files": digests,
         }
-        _write_json(self._path(number), record)
+        write_json(self._path(number), record)
         self.forget_part(number)
         return digests
 
@@ -288,11 +292,6 @@ def removed(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write_json(path: Path, value: Any) -> None:
-    with whole(path) as stream:
-        stream.write(json.dumps(jsonable(value), indent=1, ensure_ascii=False).encode() + b"\n")
-
-
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     members: dict[str, Any] = {**arrays, _CHECK: np.frombuffer(_checksum(arrays), np.uint8)}
     with whole(path) as stream:
@@ -305,8 +304,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
             found = np.load(stream, allow_pickle=False)
             arrays = {name: found[name] for name in found.files}
         check = arrays.pop(_CHECK).tobytes()
-    # What NumPy and the zip file make of bytes that are not theirs.
-    except (OSError, ValueError, LookupError, AttributeError, EOFError, *_BROKEN) as error:
+    except _UNREADABLE as error:
         raise DamagedError(path.name) from error
     if check != _checksum(arrays):
         raise DamagedError(path.name)

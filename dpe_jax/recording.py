@@ -24,8 +24,6 @@ Keep = Literal["runs", "summary"]
 class Recording(NamedTuple):
     """What one block of lanes leaves behind."""
 
-    configuration: Int32[np.ndarray, " lanes"]
-    """Each lane's configuration, counted within the block."""
     run: UInt32[np.ndarray, " lanes"]
     curves: dict[str, Float[np.ndarray, "points *agents lanes"]]
     """float32; NaN from the first record point at which a lane's status is not ok. Empty if only

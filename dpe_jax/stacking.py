@@ -68,11 +68,9 @@ def stacked(modules: Sequence[M], lane: Int[np.ndarray, " lanes"] | None) -> M:
     """
 
     def stack(*leaves: Any) -> Any:
-        if isinstance(leaves[0], float):
-            return _spread(np.array(leaves, np.float64), lane)
-        if isinstance(leaves[0], np.ndarray | jax.Array):
-            return _spread(np.stack([np.asarray(leaf) for leaf in leaves], axis=-1), lane)
-        return leaves[0]
+        if not isinstance(leaves[0], float | np.ndarray | jax.Array):
+            return leaves[0]
+        return spread(np.stack([np.asarray(leaf) for leaf in leaves], axis=-1), lane)
 
     return jax.tree.map(stack, *modules)
 
@@ -84,16 +82,12 @@ def shared(modules: Sequence[M], lane: Int[np.ndarray, " lanes"] | None, varying
     """
     if not varying:
         return modules[0]
-
-    def stack(*leaves: Any) -> Any:
-        if isinstance(leaves[0], float):
-            return _spread(np.array(leaves, np.float64), lane)
-        return leaves[0]
-
-    return jax.tree.map(stack, *modules)
+    of_each = [eqx.filter(module, lambda leaf: isinstance(leaf, float)) for module in modules]
+    return eqx.combine(stacked(of_each, lane), modules[0])
 
 
-def _spread(
+def spread(
     values: Float[np.ndarray, "*shape configurations"], lane: Int[np.ndarray, " lanes"] | None
 ) -> jax.Array:
+    """Each lane's own of some values, or the only one."""
     return jnp.asarray(values[..., 0] if lane is None else values[..., lane])

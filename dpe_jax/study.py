@@ -222,7 +222,7 @@ class Study:
         return engine.program_for(
             [simulation.algorithms[method] for simulation in simulations],
             [simulation.problem for simulation in simulations],
-            self.optima[numbers[0]],
+            [self.optima[number] for number in numbers],
             first.network,
             seed=first.seed,
             precision=jnp.dtype(first.precision),

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from dpe_jax import experiment, sweep_run
-from dpe_jax.conditions import violated
 from dpe_jax.distributed import WHOLE, Part, joined
 from dpe_jax.errors import InputError
 from dpe_jax.folder import MANIFEST, SUMMARY
@@ -18,6 +17,7 @@ from dpe_jax.options import changes
 from dpe_jax.progress import Bars
 from dpe_jax.results import Stored, load
 from dpe_jax.running import asked_mode, going_on
+from dpe_jax.sweep_results import violations
 from dpe_jax.sweep_statistics import HIGH, LOW, metrics, select, shown
 
 if TYPE_CHECKING:
@@ -200,9 +200,9 @@ def _violations(planned: sweep_run.Planned) -> list[str]:
     simulations = planned.study.simulations
     broken: dict[tuple[str, str], int] = {}
     for simulation in simulations:
-        for method, conditions in simulation.conditions().items():
-            for condition in violated(conditions):
-                key = method, condition.statement
+        for method, statements in violations(simulation).items():
+            for statement in statements:
+                key = method, statement
                 broken[key] = broken.get(key, 0) + 1
     return [
         f"{method}: {statement} does not hold in {count} of {len(simulations)} configurations"

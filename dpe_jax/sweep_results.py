@@ -52,7 +52,7 @@ class Summary:
                 one = Moments(*(np.asarray(values)[:, column] for values in found))
                 self._moments.setdefault((block.method, configuration, metric), []).append(one)
 
-    def dataset(self, sweep: Sweep | None) -> "xr.Dataset":
+    def dataset(self, sweep: Sweep) -> "xr.Dataset":
         """All of it, labelled; every twin of a configuration has that one's numbers."""
         import xarray as xr
 
@@ -87,10 +87,9 @@ class Summary:
             "status": np.array(STATUS_NAMES),
             "quantile": np.array(QUANTILES),
             "threshold": ("threshold", np.array(FRACTIONS), {"units": "value at k = 0"}),
-            **({} if sweep is None else sweep.coordinates()),
+            **sweep.coordinates(),
         }
-        attributes = {"iterations": study.common.iterations}
-        attributes |= {} if sweep is None else sweep.attributes()
+        attributes = {"iterations": study.common.iterations, **sweep.attributes()}
         return xr.Dataset(found, coordinates, attributes)
 
 
@@ -100,7 +99,7 @@ _FIELDS = Moments._fields
 def summary_of(
     study: Study,
     found: Iterable[tuple[Block, dict[str, Moments], np.ndarray]],
-    sweep: Sweep | None = None,
+    sweep: Sweep,
 ) -> "xr.Dataset":
     """The statistics of a study of which only a summary is kept, from those of its blocks."""
     summary = Summary(study)
@@ -120,12 +119,12 @@ def sweep_manifest(config: Config, sweep: Sweep, study: Study) -> dict[str, Any]
         "computed": {name: len(set(twins)) for name, twins in study.twins.items()},
         "axes": [{"name": axis.name, "size": axis.size} for axis in sweep.axes],
         "labels": {name: values.tolist() for name, values in sweep.labels.items()},
-        "violated": [_violated(simulation) for simulation in study.simulations],
+        "violated": [violations(simulation) for simulation in study.simulations],
     }
     return record
 
 
-def _violated(simulation: Simulation) -> dict[str, list[str]]:
+def violations(simulation: Simulation) -> dict[str, list[str]]:
     """The convergence conditions that each method breaks in one configuration."""
     found = {
         name: [condition.statement for condition in violated(conditions)]

@@ -95,8 +95,8 @@ def run_part(
         return True
     # Whoever comes first begins; the others join.
     way = "resume" if mode == "refuse" else mode
-    where, mark = (part.index, part.count), place(out) / f"{_FAILED}{part.index}"
-    with opened(out, _job(planned, part, None), overwrite=overwrite, mode=way, part=where) as work:
+    mark = place(out) / f"{_FAILED}{part.index}"
+    with opened(out, _job(planned, part, None), overwrite=overwrite, mode=way, part=part) as work:
         with _marked(mark):
             record = _computed(planned, work, began, progress, checkpoint_seconds)
         if together and part.index > 0:

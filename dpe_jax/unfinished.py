@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dpe_jax.claims import claim, one_at_a_time
+from dpe_jax.distributed import WHOLE, Part
 from dpe_jax.durable import RETIRED, Job, Place, Work
 from dpe_jax.errors import InputError, InterruptedRunError
 from dpe_jax.folder import CURVES, MANIFEST, check_replaceable, digest, jsonable, synced
@@ -50,7 +51,7 @@ def settle(out: Path) -> None:
     folder = place(out)
     try:
         if folder.is_dir():
-            with claim(out, folder, (0, 1)):
+            with claim(out, folder, WHOLE):
                 _settle(out.resolve(), folder)
                 if not unfinished(out):
                     Journal(folder).clear()
@@ -77,14 +78,14 @@ def opened(
     *,
     overwrite: bool = False,
     mode: Mode = "refuse",
-    part: tuple[int, int] = (0, 1),
+    part: Part = WHOLE,
 ) -> "Iterator[Work]":
     """The work at a result, as far as it is done; it is kept unless nothing is finished of it.
 
-    Process p of P that share the work says `part` (p, P); they may work at the same time, anybody
-    else is kept out. All but the first to come need the mode "resume". InputError where another
-    process is at work, for an unfinished result of another configuration or one that is damaged,
-    and where nothing can be written.
+    Processes that share the work say which `part` is theirs; they may work at the same time,
+    anybody else is kept out. All but the first to come need the mode "resume". InputError where
+    another process is at work, for an unfinished result of another configuration or one that is
+    damaged, and where nothing can be written.
     """
     folder = place(out)
     given, out, work = out, out.resolve(), None
@@ -98,7 +99,7 @@ def opened(
                     work = _begin(Place(given, Journal(folder), job, part, overwrite), mode)
                 yield work
             finally:
-                if part[1] == 1 and not unfinished(out):
+                if part.count == 1 and not unfinished(out):
                     Journal(folder).clear()
     except OSError as error:
         reason = error.strerror or str(error)
@@ -117,7 +118,7 @@ def _begin(at: Place, mode: Mode) -> "Work":
     journal, job = at.journal, at.job
     anything = bool(journal.recorded() or journal.parts())
     found = journal.header()
-    joining = at.part[1] > 1 and found is not None
+    joining = at.part.count > 1 and found is not None
     if mode == "restart" or not (anything or joining):
         journal.discard()
         return _created(at)

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from interrupting import (
@@ -23,7 +24,7 @@ from interrupting import (
 )
 from small import ENCRYPTED, config, write
 
-from dpe_jax import experiment, folder, journal
+from dpe_jax import claims, experiment, folder, journal
 from dpe_jax.errors import InputError
 from dpe_jax.results import Stored, load
 from dpe_jax.store import CurveStore
@@ -259,6 +260,7 @@ def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(
 def test_parts_of_the_work_may_be_done_at_the_same_time(
     undisturbed: Stored, tmp_path: Path
 ) -> None:
+    from dpe_jax.distributed import WHOLE, Part
     from dpe_jax.durable import Job
     from dpe_jax.study import Study
     from dpe_jax.unfinished import opened
@@ -267,10 +269,10 @@ def test_parts_of_the_work_may_be_done_at_the_same_time(
     study = Study((simulation,))
     job = Job(CONFIG.model_dump(mode="json"), lambda _: study)
     with (
-        opened(out, job, part=(0, 2)) as first,
-        opened(out, job, part=(1, 2), mode="resume") as second,
+        opened(out, job, part=Part(0, 2)) as first,
+        opened(out, job, part=Part(1, 2), mode="resume") as second,
     ):
-        for part in ((1, 2), (0, 1)):
+        for part in (Part(1, 2), WHOLE):
             with (
                 pytest.raises(InputError, match="no other process"),
                 opened(out, job, part=part, mode="resume"),
@@ -294,10 +296,26 @@ def test_parts_of_the_work_may_be_done_at_the_same_time(
     assert_same(again, undisturbed)
 
 
+def test_an_interrupt_on_the_way_to_a_claim_leaves_nothing(tmp_path, monkeypatch) -> None:
+    claimed, asked = claims.claimed, []
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        if not asked:
+            asked.append(arguments)
+            signal.raise_signal(signal.SIGINT)
+        return claimed(*arguments, **options)
+
+    monkeypatch.setattr(claims, "claimed", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(CONFIG, tmp_path / "out")
+    assert asked
+    assert os.listdir(tmp_path) == []
+
+
 def test_nothing_is_read_back_that_was_not_written_to_the_disk(tmp_path: Path) -> None:
     """A block is recorded when its files and their folders have been waited for."""
     waited: set[str] = set()
-    synced, write_json = journal.synced, journal._write_json
+    synced, write_json = journal.synced, journal.write_json
     looked = []
 
     def waiting(path: Path) -> None:
@@ -313,7 +331,7 @@ def test_nothing_is_read_back_that_was_not_written_to_the_disk(tmp_path: Path) -
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(journal, "synced", waiting)
-        patch.setattr(journal, "_write_json", recorded)
+        patch.setattr(journal, "write_json", recorded)
         experiment.run(CONFIG, tmp_path / "out")
     assert len(looked) > 6 * 6
     assert os.listdir(tmp_path) == ["out"]

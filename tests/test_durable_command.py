@@ -162,11 +162,14 @@ def test_a_folder_that_is_not_writable_is_one_line(tmp_path, capsys, monkeypatch
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["closed", "small.toml"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_of_others_is_one_line(tmp_path, capsys) -> None:
     path, closed = write(tmp_path, TINY), tmp_path / "closed"
     closed.mkdir(mode=0o500)
-    assert "Permission denied" in refusal(["run", path, "--out", str(closed / "out")], capsys)
+    if os.geteuid() == 0:
+        # Root may write anywhere but where the system itself lets nobody.
+        closed = Path("/proc") if Path("/proc/self").exists() else Path("/dev/fd")
+    line = refusal(["run", path, "--out", str(closed / "out")], capsys)
+    assert "a writable place with room (" in line
 
 
 def test_an_interrupt_while_the_result_is_completed_keeps_all_blocks(

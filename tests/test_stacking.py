@@ -11,7 +11,7 @@ import pytest
 from dpe_jax import engine, reductions
 from dpe_jax.algorithms import Algorithm, EncryptedDSGD, GeometricDP, TailoredDP, TernaryDSGD
 from dpe_jax.network import Network
-from dpe_jax.problems import Quadratic
+from dpe_jax.problems import Quadratic, SensorEstimation
 from dpe_jax.recording import Keep, Recording
 from dpe_jax.schedules import PowerGrowth, PowerLaw
 from dpe_jax.simulation import Simulation
@@ -126,6 +126,30 @@ def test_noise_scale_and_start_may_differ_between_configurations() -> None:
         for name, value in alone.items():
             np.testing.assert_array_equal(mixed[name], value, err_msg=name)
     assert len(together) == 4
+
+
+class Shifted(SensorEstimation):
+    """Its gap is F(x) − F*, in numbers of F with the noise in it."""
+
+    def excess(self, x, optimum):
+        return self.objective(x) - optimum.value
+
+
+def test_noise_that_is_a_part_of_the_objective_is_in_the_optimum_as_well() -> None:
+    """The sensors' F has the noise in it, so that configurations differ in F* though not in x*."""
+    simulations = [
+        simulation(encrypted(Uniform()), problem=Shifted.random(5, 2, 3, seed=1, noise=noise))
+        for noise in (0.1, 0.9)
+    ]
+    study = Study(tuple(simulations))
+    assert np.array_equal(study.optima[0].x, study.optima[1].x)
+    assert float(study.optima[1].value) > float(study.optima[0].value) + 1
+    found = list(study.recordings())
+    assert [block.configurations for block, _ in found] == [(0, 1)]
+    for one, mixed in zip(simulations, split(found, 2), strict=True):
+        (alone,) = split(recorded(one), 1)
+        for name, value in alone.items():
+            np.testing.assert_array_equal(mixed[name], value, err_msg=name)
 
 
 @pytest.mark.parametrize("width", [16, 20, 33, 40, 41, 1000])

@@ -16,8 +16,8 @@ class Optimum(eqx.Module):
     """Reference optimum: x*, F* = F(x*), and ‖∇F(x*)‖ that shows how well it is known."""
 
     x: Float[np.ndarray, " dim"]
-    value: float | Float[Array, ""]
-    gradient_norm: float | Float[Array, ""]
+    value: float | Float[Array, "*lanes"]
+    gradient_norm: float | Float[Array, "*lanes"]
     method: str = eqx.field(static=True)
 
     @classmethod
