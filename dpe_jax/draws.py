@@ -34,6 +34,10 @@ class Draws(eqx.Module):
     agents: int = eqx.field(static=True)
     dim: int = eqx.field(static=True)
 
+    def at(self, time: int | UInt32[Array, ""]) -> "Draws":
+        """Those of another time."""
+        return Draws(self.key, self.run, jnp.uint32(time), self.agents, self.dim)
+
     def words(self, stream: int, rows: int, columns: int) -> philox.Words:
         """The four words of elements row·columns + column of a stream, each [row column lane]."""
         element = jnp.arange(rows * columns, dtype=jnp.uint32).reshape(rows, columns, 1)

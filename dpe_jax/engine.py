@@ -26,6 +26,7 @@ from dpe_jax.problems.base import Optimum, Problem
 from dpe_jax.recording import Keep, Log, Place, Recording, Snapshot, Values
 from dpe_jax.timeline import Chunk, plan
 from dpe_jax.tracing import Buffers
+from dpe_jax.watching import Sight, Watched, Watcher
 
 T = TypeVar("T")
 
@@ -50,6 +51,7 @@ class Setting(eqx.Module):
     key: tuple[UInt32[Array, ""], UInt32[Array, ""]]
     lane: Int32[Array, " lanes"] | None
     """Each lane's configuration; None if there is one."""
+    watcher: Watcher | None
     metrics: tuple[Metric, ...] = eqx.field(static=True)
 
     def draws(self, run: UInt32[Array, " lanes"], time: Int64[Array, ""]) -> Draws:
@@ -74,6 +76,7 @@ class Moving(eqx.Module):
     state: State
     peak: Float64[Array, " lanes"] | None
     """The largest max_i ‖x_i − x*‖² since the last record point, if that is recorded."""
+    watched: Watched
     buffers: Buffers | None
 
 
@@ -107,6 +110,9 @@ def _advance(
             setting.optimum,
             moving.peak,
         )
+        if setting.watcher is not None:
+            sight = Sight(k, algorithm, step, row, exchange, draws)
+            values |= setting.watcher.read(moving.watched, sight)
         status = algorithm.status(moving.state)
         # What a lane shows from the point on at which it failed is no measurement.
         rounded = {
@@ -124,7 +130,10 @@ def _advance(
         before = algorithm.integer_state(moving.state)
         draws, row = setting.draws(run, k + 1), setting.row(table, k - origin)
         state, step = algorithm.step(moving.state, problem, exchange, draws, row)
-        peak, buffers = moving.peak, moving.buffers
+        peak, watched, buffers = moving.peak, moving.watched, moving.buffers
+        if setting.watcher is not None:
+            sight = Sight(k, algorithm, step, row, exchange, draws)
+            watched = setting.watcher.look(watched, sight)
         if peak is not None:
             peak = jnp.maximum(peak, worst_square(step.position, setting.optimum))
         if buffers is not None:
@@ -135,7 +144,7 @@ def _advance(
                 buffers,
                 emitted,
             )
-        return Moving(state, peak, buffers)
+        return Moving(state, peak, watched, buffers)
 
     def segment(moving: Moving, item: tuple[Array, Array, Array]):
         start, length, keep = item
@@ -288,7 +297,11 @@ def _begin(
     if traced and _finish(setting, state)[2] is not None:
         shape = (rows, setting.problem.agents, setting.problem.dim, traced)
         buffers = Buffers(*(jnp.zeros(shape, jnp.int64) for _ in Buffers._fields))
-    return Moving(state, peak, buffers)
+    watched = None
+    if setting.watcher is not None:
+        problem = setting.problem
+        watched = setting.watcher.begin(problem.agents, problem.dim, len(run))
+    return Moving(state, peak, watched, buffers)
 
 
 def _snapshot(number: int, cut: Int64[np.ndarray, "3"], moving: Moving, log: Log) -> Snapshot:
@@ -353,12 +366,13 @@ def program_for(
     columns: int = 1,
     varying: bool = False,
     keep: Keep = "runs",
+    watcher: Watcher | None = None,
 ) -> Program:
     """The program of some configurations that may share blocks of `lanes` lanes.
 
-    With several `columns` (configurations a block), a block has all `runs` of each. `varying` says
-    that the problems differ in their numbers, somewhere in the study. x* is the same for all; F*
-    need not be, as noise may be a part of it.
+    A `watcher` adds to what is recorded. With several `columns` (configurations a block), a block
+    has all `runs` of each. `varying` says that the problems differ in their numbers, somewhere in
+    the study. x* is the same for all; F* need not be, as noise may be a part of it.
     """
     lane = None
     if columns > 1:
@@ -382,6 +396,7 @@ def program_for(
         Exchange.of(network),
         (jnp.uint32(low), jnp.uint32(high)),
         None if lane is None else jnp.asarray(lane),
+        watcher,
         metrics,
     )
     shape = lanes, runs, columns

@@ -24,6 +24,9 @@ from dpe_jax.errors import InputError
 
 Kind = Literal["public", "link", "coordinate"]
 
+Ends = tuple[Int64[Array, "links #dim lanes"], Int64[Array, "links #dim lanes"]]
+"""Factors of the lower and the higher agent of each link."""
+
 LARGEST = 2**15
 """The largest factor. Products of two stay small beside 2⁶³."""
 
@@ -52,10 +55,15 @@ class Factors(eqx.Module):
         return (1 + (count**2 - 1) / 12 / self.mean**2) ** 2 - 1
 
     @abc.abstractmethod
+    def ends(self, draws: Draws, links: Int64[Array, "links 2"]) -> Ends | None:
+        """a_{i→j} and a_{j→i} of every link, i < j; None where all are one."""
+
     def products(
         self, draws: Draws, links: Int64[Array, "links 2"]
     ) -> Int64[Array, "links #dim lanes"] | None:
         """a_{i→j} a_{j→i} of every link; None where all are one."""
+        ends = self.ends(draws, links)
+        return None if ends is None else ends[0] * ends[1]
 
     def describe(self) -> dict[str, Any]:
         """Kind and range."""
@@ -70,9 +78,7 @@ class PublicFactors(Factors):
     low: int = eqx.field(default=1, init=False)
     high: int = eqx.field(default=1, init=False)
 
-    def products(
-        self, draws: Draws, links: Int64[Array, "links 2"]
-    ) -> Int64[Array, "links #dim lanes"] | None:
+    def ends(self, draws: Draws, links: Int64[Array, "links 2"]) -> None:
         """None: all are one."""
         return None
 
@@ -91,11 +97,9 @@ class LinkFactors(Factors):
     def __check_init__(self) -> None:
         _check(self.low, self.high)
 
-    def products(
-        self, draws: Draws, links: Int64[Array, "links 2"]
-    ) -> Int64[Array, "links #dim lanes"] | None:
-        """[link, 1, lane]."""
-        return _products(draws.link_words(links, 1), self.low, self.high)
+    def ends(self, draws: Draws, links: Int64[Array, "links 2"]) -> Ends:
+        """Each [link, 1, lane]."""
+        return _ends(draws.link_words(links, 1), self.low, self.high)
 
 
 @final
@@ -109,11 +113,9 @@ class CoordinateFactors(Factors):
     def __check_init__(self) -> None:
         _check(self.low, self.high)
 
-    def products(
-        self, draws: Draws, links: Int64[Array, "links 2"]
-    ) -> Int64[Array, "links #dim lanes"] | None:
-        """[link, coordinate, lane]."""
-        return _products(draws.link_words(links, draws.dim), self.low, self.high)
+    def ends(self, draws: Draws, links: Int64[Array, "links 2"]) -> Ends:
+        """Each [link, coordinate, lane]."""
+        return _ends(draws.link_words(links, draws.dim), self.low, self.high)
 
 
 def _check(low: int, high: int) -> None:
@@ -122,13 +124,12 @@ def _check(low: int, high: int) -> None:
             raise InputError(name, value, f"integers with 1 ≤ low ≤ high ≤ {LARGEST}")
 
 
-def _products(
+def _ends(
     words: tuple[UInt32[Array, "links dim lanes"], UInt32[Array, "links dim lanes"]],
     low: int,
     high: int,
-) -> Int64[Array, "links dim lanes"]:
-    ends = (factor(word, low, high) for word in words)
-    return next(ends) * next(ends)
+) -> Ends:
+    return factor(words[0], low, high), factor(words[1], low, high)
 
 
 def factor(word: UInt32[Array, "..."], low: int, high: int) -> Int64[Array, "..."]:

@@ -57,6 +57,11 @@ def _show(value: Parameter) -> str:
     return f"{low:g}" if low == high else f"{low:g}..{high:g}"
 
 
+def _ends(low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
+    """Bounds that hold in all lanes."""
+    return float(low.min()), float(high.max())
+
+
 class Multipliers(eqx.Module):
     """A distribution of multipliers with mean one."""
 
@@ -68,6 +73,11 @@ class Multipliers(eqx.Module):
     @abc.abstractmethod
     def variance(self) -> Moment:
         """The variance ρ² of the distribution."""
+
+    @property
+    @abc.abstractmethod
+    def support(self) -> tuple[float, float]:
+        """The least and the largest multiplier; infinite where the law has no bound."""
 
     @property
     @abc.abstractmethod
@@ -101,6 +111,11 @@ class Uniform(Multipliers):
         return _moment(np.square(self.half_width) / 3)
 
     @property
+    def support(self) -> tuple[float, float]:
+        """1 − h and 1 + h."""
+        return _ends(1 - np.asarray(self.half_width), 1 + np.asarray(self.half_width))
+
+    @property
     def may_be_negative(self) -> bool:
         """True with h > 1."""
         return bool(np.any(np.asarray(self.half_width) > 1))
@@ -132,6 +147,11 @@ class LogNormal(Multipliers):
     def variance(self) -> Moment:
         """exp(σ²) − 1."""
         return _moment(np.expm1(np.square(self.sigma)))
+
+    @property
+    def support(self) -> tuple[float, float]:
+        """All positive numbers."""
+        return 0.0, np.inf
 
     @property
     def may_be_negative(self) -> bool:
@@ -184,6 +204,11 @@ class Gamma(Multipliers):
         return _moment(1 / np.asarray(self.shape, np.float64))
 
     @property
+    def support(self) -> tuple[float, float]:
+        """All positive numbers."""
+        return 0.0, np.inf
+
+    @property
     def may_be_negative(self) -> bool:
         """False."""
         return False
@@ -222,6 +247,11 @@ class TwoPoint(Multipliers):
         return _moment((1 - low) * (high - 1))
 
     @property
+    def support(self) -> tuple[float, float]:
+        """The two values."""
+        return _ends(np.asarray(self.low), np.asarray(self.high))
+
+    @property
     def may_be_negative(self) -> bool:
         """True with low < 0."""
         return bool(np.any(np.asarray(self.low) < 0))
@@ -252,6 +282,11 @@ class Normal(Multipliers):
         return _moment(np.square(self.sigma))
 
     @property
+    def support(self) -> tuple[float, float]:
+        """All numbers."""
+        return -np.inf, np.inf
+
+    @property
     def may_be_negative(self) -> bool:
         """True with σ > 0."""
         return bool(np.any(np.asarray(self.sigma) > 0))
@@ -272,6 +307,11 @@ class NoMultipliers(Multipliers):
     def variance(self) -> Moment:
         """Zero."""
         return 0.0
+
+    @property
+    def support(self) -> tuple[float, float]:
+        """One."""
+        return 1.0, 1.0
 
     @property
     def may_be_negative(self) -> bool:

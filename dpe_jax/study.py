@@ -27,6 +27,7 @@ from dpe_jax.recording import Keep, Place, Recording
 from dpe_jax.simulation import Precision, Simulation
 from dpe_jax.timeline import Spacing
 from dpe_jax.tracing import Trace, joined
+from dpe_jax.watching import Watcher
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -61,6 +62,8 @@ class Study:
     """Lanes in a block; by default as many as suit the device."""
     swept: bool = False
     """Whether it is a sweep, be it of a single configuration."""
+    watchers: Mapping[str, Watcher] = dataclasses.field(default_factory=dict)
+    """By method, what looks at its steps; for a single configuration, with runs kept."""
     shares: int = 1
     """Processes that share the blocks, each with devices like these."""
 
@@ -77,6 +80,8 @@ class Study:
             if list(simulation.algorithms) != list(first.algorithms):
                 accepted = f"the same methods in all configurations ({', '.join(first.algorithms)})"
                 raise InputError("algorithms", list(simulation.algorithms), accepted)
+        if self.watchers and (len(self.simulations) > 1 or self.keep != "runs"):
+            raise InputError("watchers", list(self.watchers), "none in a study of a sweep")
         if len(self.simulations) > 1 and first.trace:
             raise InputError("trace", first.trace, "none in a study of several configurations")
 
@@ -235,6 +240,7 @@ class Study:
             columns=group.columns,
             varying=self._varying,
             keep=self.keep,
+            watcher=self.watchers.get(method),
         )
 
     def recordings(

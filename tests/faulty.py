@@ -65,6 +65,9 @@ class Faulty(Problem):
     def describe(self) -> dict[str, Any]:
         return {}
 
+    def without_noise(self) -> "Faulty":
+        return self
+
     def with_dtype(self, dtype: jnp.dtype) -> "Faulty":
         inner = self.inner.with_dtype(dtype)
         place = self.run, self.first, self.last, self.value

@@ -35,6 +35,6 @@ def test_each_module_imports_only_from_those_above_it() -> None:
     }
     assert set(modules) == set(places)
     for name, path in modules.items():
-        files = [path] if path.is_file() else list(path.glob("*.py"))
+        files = [path] if path.is_file() else list(path.rglob("*.py"))
         for other in set().union(*map(imported, files)) - {name}:
             assert places[other] < places[name], f"{name} imports {other}"

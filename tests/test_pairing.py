@@ -107,6 +107,9 @@ class Flat(Problem):
     def describe(self) -> dict[str, Any]:
         return {}
 
+    def without_noise(self) -> "Flat":
+        return self
+
     def with_dtype(self, dtype: jnp.dtype) -> "Flat":
         return Flat(self.minibatches, dtype=jnp.dtype(dtype))
 

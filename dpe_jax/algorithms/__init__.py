@@ -1,6 +1,6 @@
 """Methods: one file each, behind the contract of `algorithms.base.Algorithm`."""
 
-from dpe_jax.algorithms.base import Algorithm, Budget, Step, Wire
+from dpe_jax.algorithms.base import Algorithm, Budget, Disclosure, Step, Wire
 from dpe_jax.algorithms.centralized import CentralizedSGD
 from dpe_jax.algorithms.conventional import ConventionalDSGD
 from dpe_jax.algorithms.encrypted import EncryptedDSGD
@@ -15,6 +15,7 @@ __all__ = [
     "Budget",
     "CentralizedSGD",
     "ConventionalDSGD",
+    "Disclosure",
     "EncryptedDSGD",
     "FunctionSharing",
     "GeometricDP",

@@ -6,7 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Float, Int8, Int64, PyTree
+from jaxtyping import Array, Bool, Float, Int8, Int64, PyTree
 
 from dpe_jax.conditions import Condition
 from dpe_jax.draws import Draws
@@ -46,6 +46,28 @@ class Step(eqx.Module):
 
     increment: Array
     """Λ_i g_i, what the private step subtracts: int64 U on the lattice, otherwise in units of x."""
+
+    gradient: Float[Array, "agents dim lanes"]
+    """g_i^k as it was drawn, before a method clips or masks it: what is to stay private."""
+
+
+class Disclosure(eqx.Module):
+    """What a coalition works out of one iteration if it hears all messages, in units of x.
+
+    Agent i moves by x̂_i⁺ = y_i + gain Σ_j w_ij (y_j − y_i) − stepsize (g_i + mask_i), up to what
+    messages hide.
+    """
+
+    said: Float[Array, "agents dim lanes"]
+    """y_i, the message."""
+    state: Float[Array, "agents dim lanes"]
+    """x̂_i: the message without what insiders know of its perturbation."""
+    mask: Float[Array, "agents dim lanes"]
+    """What insiders know to be added to the gradients."""
+    gain: Float[Array, "*lanes"]
+    """Of the weighted differences of messages in the update."""
+    stepsize: Float[Array, "*lanes"]
+    """λ^k, or the public mean λ̄^k."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +157,21 @@ class Algorithm(eqx.Module):
     @abc.abstractmethod
     def status(self, state: State) -> Int8[Array, " lanes"]:
         """Status of each lane, as in `lattice`: ok, left the range, non-finite."""
+
+    @abc.abstractmethod
+    def disclosed(
+        self,
+        step: Step,
+        exchange: Exchange,
+        draws: Draws,
+        row: Row,
+        insiders: Bool[Array, " agents"],
+    ) -> Disclosure:
+        """What a coalition knows of an iteration; `insiders` are the agents among it.
+
+        Arguments are those of `step`, and what it gave. How a message is encrypted is not the
+        matter here: whether a coalition can read it, its view decides.
+        """
 
     @abc.abstractmethod
     def wire(self) -> Wire:

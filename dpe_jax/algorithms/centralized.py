@@ -6,10 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int64
+from jaxtyping import Array, Bool, Float, Int64
 
 from dpe_jax import lanes
-from dpe_jax.algorithms.base import Step, Wire
+from dpe_jax.algorithms.base import Disclosure, Step, Wire
 from dpe_jax.algorithms.floating import (
     FLOAT_LIMIT,
     FloatMethod,
@@ -17,6 +17,7 @@ from dpe_jax.algorithms.floating import (
     StepsizeRow,
     bounded,
     check_float_start,
+    plainly,
     stochastic_gradient,
 )
 from dpe_jax.conditions import Condition, sgd_conditions
@@ -80,7 +81,18 @@ class CentralizedSGD(FloatMethod):
         shared = bounded(state.shared, state.shared - increment, FLOAT_LIMIT)
         following = SharedState(shared, state.agents)
         zero = jnp.zeros_like(x)
-        return following, Step(x, x, zero, zero, zero, jnp.broadcast_to(increment, x.shape))
+        return following, Step(x, x, zero, zero, zero, jnp.broadcast_to(increment, x.shape), g)
+
+    def disclosed(
+        self,
+        step: Step,
+        exchange: Exchange,
+        draws: Draws,
+        row: StepsizeRow,
+        insiders: Bool[Array, " agents"],
+    ) -> Disclosure:
+        """The one state and λ^k: whoever holds all data has no need of them."""
+        return plainly(step, row.stepsize, jnp.float64(0.0))
 
     def wire(self) -> Wire:
         """Nothing is sent: all data lie in one place."""

@@ -5,9 +5,9 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int64
+from jaxtyping import Array, Bool, Float, Int64
 
-from dpe_jax.algorithms.base import Step, Wire
+from dpe_jax.algorithms.base import Disclosure, Step, Wire
 from dpe_jax.algorithms.floating import (
     FLOAT_LIMIT,
     FloatMethod,
@@ -17,6 +17,7 @@ from dpe_jax.algorithms.floating import (
     check_doubly_stochastic,
     check_float_start,
     own_states,
+    plainly,
     stochastic_gradient,
 )
 from dpe_jax.conditions import Condition, sgd_conditions
@@ -70,10 +71,22 @@ class ConventionalDSGD(FloatMethod):
     ) -> tuple[OwnStates, Step]:
         """Mix, then subtract the local stochastic gradient."""
         x = state.x
-        increment = jnp.asarray(row.stepsize) * stochastic_gradient(problem, x, draws)
+        g = stochastic_gradient(problem, x, draws)
+        increment = jnp.asarray(row.stepsize) * g
         mixing = exchange.values(x)
         following = bounded(x, x + mixing - increment, FLOAT_LIMIT)
-        return OwnStates(following), Step(x, x, jnp.zeros_like(x), mixing, mixing, increment)
+        return OwnStates(following), Step(x, x, jnp.zeros_like(x), mixing, mixing, increment, g)
+
+    def disclosed(
+        self,
+        step: Step,
+        exchange: Exchange,
+        draws: Draws,
+        row: StepsizeRow,
+        insiders: Bool[Array, " agents"],
+    ) -> Disclosure:
+        """The states and λ^k: all of it."""
+        return plainly(step, row.stepsize, jnp.float64(1.0))
 
     def wire(self) -> Wire:
         """The state itself."""

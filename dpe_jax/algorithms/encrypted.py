@@ -5,10 +5,10 @@ from typing import Any, Literal
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int8, Int64
+from jaxtyping import Array, Bool, Float, Int8, Int64
 
 from dpe_jax import lattice
-from dpe_jax.algorithms.base import Algorithm, Step, Wire, check_start
+from dpe_jax.algorithms.base import Algorithm, Disclosure, Step, Wire, check_start
 from dpe_jax.conditions import Condition, convergence_conditions, error_exponent
 from dpe_jax.draws import Draws
 from dpe_jax.errors import InputError
@@ -160,7 +160,8 @@ class EncryptedDSGD(Algorithm):
         """One exchange and one private increment."""
         Y, q = lattice.unpack(state.packed)
         x = lattice.to_float(Y, self.delta, problem.dtype)
-        U_float = self._increment(problem.gradient(x, draws), draws, row)
+        g = problem.gradient(x, draws)
+        U_float = self._increment(g, draws, row)
         U = jnp.rint(U_float).astype(jnp.int64)
         products = self.factors.products(draws, exchange.links)
         v = exchange.levels(q, products)
@@ -170,7 +171,8 @@ class EncryptedDSGD(Algorithm):
         packed = lattice.advance(state.packed, following, word, U_float)
         error = lattice.quantization_error(Y, q, self.delta)
         xi = exchange.values(error, products, self.factors.mean)
-        return LatticeState(packed), Step(self.position(state), q, xi, v, mixing, U)
+        seen = Step(self.position(state), q, xi, v, mixing, U, g.astype(jnp.float64))
+        return LatticeState(packed), seen
 
     def position(self, state: LatticeState) -> Float[Array, "agents dim lanes"]:
         """x = Y·δ/2³²."""
@@ -187,6 +189,22 @@ class EncryptedDSGD(Algorithm):
     def status(self, state: LatticeState) -> Int8[Array, " lanes"]:
         """Read off the words that failed elements keep."""
         return lattice.lane_status(state.packed)
+
+    def disclosed(
+        self,
+        step: Step,
+        exchange: Exchange,
+        draws: Draws,
+        row: Coefficients,
+        insiders: Bool[Array, " agents"],
+    ) -> Disclosure:
+        """The levels, and means of the private stepsizes: for whoever decrypts messages."""
+        x = step.message.astype(jnp.float64) * self.delta
+        unit = self.delta / 2.0**lattice.FRACTION_BITS
+        # Γ^k is of integer weights c_ij a a; those of a disclosure are c_ij a a / (D E[a]²).
+        weights = self.factors.mean**2 / exchange.unit
+        gain = jnp.asarray(row.gain).astype(jnp.float64) * weights * 2.0**-lattice.FRACTION_BITS
+        return Disclosure(x, x, jnp.zeros_like(x), gain, jnp.asarray(row.increment_scale) * unit)
 
     def wire(self) -> Wire:
         """Ciphertexts: an eavesdropper reads nothing of them."""

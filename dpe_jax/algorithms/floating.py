@@ -6,10 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int8
+from jaxtyping import Array, Bool, Float, Int8
 
 from dpe_jax import lanes, philox
-from dpe_jax.algorithms.base import Algorithm, check_start
+from dpe_jax.algorithms.base import Algorithm, Disclosure, Step, check_start
 from dpe_jax.draws import SHARES, Draws
 from dpe_jax.errors import InputError
 from dpe_jax.exchange import Exchange
@@ -181,6 +181,22 @@ def shares(exchange: Exchange, draws: Draws) -> Float[Array, "links dim lanes"]:
     """
     given, received = draws.link_words(exchange.links, draws.dim, SHARES)
     return received.astype(jnp.float64) - given.astype(jnp.float64)
+
+
+def known_flow(
+    exchange: Exchange, flow: Float[Array, "links dim lanes"], insiders: Bool[Array, " agents"]
+) -> Float[Array, "links dim lanes"]:
+    """The flow over links of which at least one end is an insider; zero over the others."""
+    known = jnp.any(insiders[exchange.links], axis=1)
+    return jnp.where(known[:, None, None], flow, 0.0)
+
+
+def plainly(step: Step, stepsize: Array | np.ndarray, gain: Array | np.ndarray) -> Disclosure:
+    """What is known of messages that say all that there is to know."""
+    message = step.message
+    return Disclosure(
+        message, message, jnp.zeros_like(message), jnp.asarray(gain), jnp.asarray(stepsize)
+    )
 
 
 def bounded(

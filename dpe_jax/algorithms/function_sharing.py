@@ -5,9 +5,9 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int64
+from jaxtyping import Array, Bool, Float, Int64
 
-from dpe_jax.algorithms.base import Step, Wire
+from dpe_jax.algorithms.base import Disclosure, Step, Wire
 from dpe_jax.algorithms.floating import (
     FLOAT_LIMIT,
     SHARE_UNIT,
@@ -17,7 +17,9 @@ from dpe_jax.algorithms.floating import (
     bounded,
     check_doubly_stochastic,
     check_float_start,
+    known_flow,
     on_lanes,
+    plainly,
     positive_number,
     shares,
     stochastic_gradient,
@@ -88,12 +90,26 @@ class FunctionSharing(FloatMethod):
     ) -> tuple[MaskedStates, Step]:
         """Mix, then subtract the stochastic gradient of the masked cost."""
         x = state.x
-        masked = stochastic_gradient(problem, x, draws) + state.mask
-        increment = jnp.asarray(row.stepsize) * masked
+        g = stochastic_gradient(problem, x, draws)
+        increment = jnp.asarray(row.stepsize) * (g + state.mask)
         mixing = exchange.values(x)
-        step = Step(x, x, jnp.zeros_like(x), mixing, mixing, increment)
+        step = Step(x, x, jnp.zeros_like(x), mixing, mixing, increment, g)
         following = bounded(x, x + mixing - increment, FLOAT_LIMIT)
         return MaskedStates(following, state.mask), step
+
+    def disclosed(
+        self,
+        step: Step,
+        exchange: Exchange,
+        draws: Draws,
+        row: StepsizeRow,
+        insiders: Bool[Array, " agents"],
+    ) -> Disclosure:
+        """The states, λ^k, and the shares that insiders gave or were given before the run."""
+        known = known_flow(exchange, shares(exchange, draws.at(0)), insiders)
+        mask = exchange.circulate(known) * (self.scale * SHARE_UNIT)
+        plain = plainly(step, row.stepsize, jnp.float64(1.0))
+        return eqx.tree_at(lambda seen: seen.mask, plain, mask)
 
     def wire(self) -> Wire:
         """The state itself."""

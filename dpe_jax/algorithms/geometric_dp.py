@@ -4,9 +4,9 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int64
+from jaxtyping import Array, Bool, Float, Int64
 
-from dpe_jax.algorithms.base import Budget, Step, Wire, check_start
+from dpe_jax.algorithms.base import Budget, Disclosure, Step, Wire, check_start
 from dpe_jax.algorithms.floating import (
     FloatMethod,
     MaskedStates,
@@ -17,6 +17,7 @@ from dpe_jax.algorithms.floating import (
     clipped,
     laplace_assumptions,
     on_lanes,
+    plainly,
     positive_number,
     stochastic_gradient,
     unit_laplace,
@@ -123,16 +124,26 @@ class GeometricDP(FloatMethod):
         sums = exchange.values(message)
         z = message + sums
         g = stochastic_gradient(problem, z, draws)
-        if self.clip:
-            g = clipped(g, self.gradient_bound)
-        increment = jnp.asarray(row.stepsize) * g
+        used = clipped(g, self.gradient_bound) if self.clip else g
+        increment = jnp.asarray(row.stepsize) * used
         moved = z - increment
         # An infinity must not be projected out of sight.
         following = jnp.where(
             jnp.isfinite(moved), jnp.clip(moved, -self.radius, self.radius), jnp.nan
         )
-        step = Step(x, message, jnp.zeros_like(x), sums, z - x, increment)
+        step = Step(x, message, jnp.zeros_like(x), sums, z - x, increment, g)
         return MaskedStates(following, unit_laplace(draws, problem.dtype)), step
+
+    def disclosed(
+        self,
+        step: Step,
+        exchange: Exchange,
+        draws: Draws,
+        row: NoisyRow,
+        insiders: Bool[Array, " agents"],
+    ) -> Disclosure:
+        """The noisy states and λ^k."""
+        return plainly(step, row.stepsize, jnp.float64(1.0))
 
     def wire(self) -> Wire:
         """The noisy state."""

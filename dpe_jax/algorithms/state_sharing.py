@@ -5,9 +5,9 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int64
+from jaxtyping import Array, Bool, Float, Int64
 
-from dpe_jax.algorithms.base import Step, Wire
+from dpe_jax.algorithms.base import Disclosure, Step, Wire
 from dpe_jax.algorithms.floating import (
     FLOAT_LIMIT,
     SHARE_UNIT,
@@ -17,7 +17,9 @@ from dpe_jax.algorithms.floating import (
     bounded,
     check_doubly_stochastic,
     check_float_start,
+    known_flow,
     on_lanes,
+    plainly,
     positive_number,
     shares,
     stochastic_gradient,
@@ -93,10 +95,26 @@ class RandomizedStateSharing(FloatMethod):
         message = state.x + stepsize * d
         sums = exchange.values(message)
         z = message + sums
-        increment = stepsize * stochastic_gradient(problem, z, draws)
-        step = Step(state.x, message, jnp.zeros_like(z), sums, z - state.x, increment)
+        g = stochastic_gradient(problem, z, draws)
+        increment = stepsize * g
+        step = Step(state.x, message, jnp.zeros_like(z), sums, z - state.x, increment, g)
         following = bounded(state.x, z - increment, FLOAT_LIMIT)
         return BalancedStates(following, shares(exchange, draws)), step
+
+    def disclosed(
+        self,
+        step: Step,
+        exchange: Exchange,
+        draws: Draws,
+        row: StepsizeRow,
+        insiders: Bool[Array, " agents"],
+    ) -> Disclosure:
+        """The messages, λ^k, and the shares of this iteration that insiders gave or were given."""
+        flow = shares(exchange, draws.at(draws.time - 1))
+        known = exchange.circulate(known_flow(exchange, flow, insiders))
+        plain = plainly(step, row.stepsize, jnp.float64(1.0))
+        state = plain.said - plain.stepsize * known * (self.scale * SHARE_UNIT)
+        return eqx.tree_at(lambda seen: seen.state, plain, state)
 
     def wire(self) -> Wire:
         """The perturbed state."""

@@ -5,9 +5,9 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int64
+from jaxtyping import Array, Bool, Float, Int64
 
-from dpe_jax.algorithms.base import Budget, Step, Wire
+from dpe_jax.algorithms.base import Budget, Disclosure, Step, Wire
 from dpe_jax.algorithms.floating import (
     FLOAT_LIMIT,
     FloatMethod,
@@ -19,6 +19,7 @@ from dpe_jax.algorithms.floating import (
     clipped,
     laplace_assumptions,
     on_lanes,
+    plainly,
     positive_number,
     stochastic_gradient,
     unit_laplace,
@@ -121,15 +122,25 @@ class TailoredDP(FloatMethod):
         scale = jnp.asarray(row.noise)
         message = x + scale * state.mask
         g = stochastic_gradient(problem, x, draws)
-        if self.clip:
-            g = clipped(g, self.gradient_bound)
-        increment = jnp.asarray(row.stepsize) * g
+        used = clipped(g, self.gradient_bound) if self.clip else g
+        increment = jnp.asarray(row.stepsize) * used
         # Written so that XLA mixes what is carried: mixing the message, it is four times slower.
         sums = exchange.values(x) + scale * exchange.weighted(state.mask)
         mixing = jnp.asarray(row.gamma) * sums
-        step = Step(x, message, jnp.zeros_like(x), sums, mixing, increment)
+        step = Step(x, message, jnp.zeros_like(x), sums, mixing, increment, g)
         following = bounded(x, x + mixing - increment, FLOAT_LIMIT)
         return MaskedStates(following, unit_laplace(draws, problem.dtype)), step
+
+    def disclosed(
+        self,
+        step: Step,
+        exchange: Exchange,
+        draws: Draws,
+        row: NoisyAttenuatedRow,
+        insiders: Bool[Array, " agents"],
+    ) -> Disclosure:
+        """The noisy states, λ^k and γ^k."""
+        return plainly(step, row.stepsize, row.gamma)
 
     def wire(self) -> Wire:
         """The noisy state."""

@@ -5,10 +5,10 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int64
+from jaxtyping import Array, Bool, Float, Int64
 
 from dpe_jax import philox
-from dpe_jax.algorithms.base import Step, Wire, check_start
+from dpe_jax.algorithms.base import Disclosure, Step, Wire, check_start
 from dpe_jax.algorithms.floating import (
     AttenuatedRow,
     FloatMethod,
@@ -16,6 +16,7 @@ from dpe_jax.algorithms.floating import (
     bounded,
     check_within_limit,
     on_lanes,
+    plainly,
     positive_number,
     stochastic_gradient,
 )
@@ -88,13 +89,25 @@ class TernaryDSGD(FloatMethod):
     ) -> tuple[MaskedStates, Step]:
         """Mix the messages, subtract the stochastic gradient, and draw the next message."""
         x, message = state.x, state.mask
-        increment = jnp.asarray(row.stepsize) * stochastic_gradient(problem, x, draws)
+        g = stochastic_gradient(problem, x, draws)
+        increment = jnp.asarray(row.stepsize) * g
         sums = exchange.values(message)
         mixing = jnp.asarray(row.gamma) * sums
         following = bounded(x, x + mixing - increment, self.range)
         error = exchange.values(message - x)
-        step = Step(x, message, error, sums, mixing, increment)
+        step = Step(x, message, error, sums, mixing, increment, g)
         return MaskedStates(following, self._ternary(following, draws)), step
+
+    def disclosed(
+        self,
+        step: Step,
+        exchange: Exchange,
+        draws: Draws,
+        row: AttenuatedRow,
+        insiders: Bool[Array, " agents"],
+    ) -> Disclosure:
+        """The three levels for the states, λ^k and γ^k."""
+        return plainly(step, row.stepsize, row.gamma)
 
     def wire(self) -> Wire:
         """The three levels, in plaintext."""

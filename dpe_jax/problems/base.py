@@ -85,5 +85,9 @@ class Problem(eqx.Module):
         """The problem and its sizes, for the manifest."""
 
     @abc.abstractmethod
+    def without_noise(self) -> "Problem":
+        """The same costs; `gradient` is the exact ∇f_i, whatever is drawn."""
+
+    @abc.abstractmethod
     def with_dtype(self, dtype: jnp.dtype) -> "Problem":
         """The same problem with gradients evaluated in `dtype`."""

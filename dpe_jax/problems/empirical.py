@@ -248,15 +248,22 @@ class EmpiricalRisk(Problem):
             **({} if self.test is None else {"test": self.test.describe()}),
         }
 
+    def without_noise(self) -> "EmpiricalRisk":
+        """The same losses with gradients over all samples of an agent."""
+        return self._copy(None, self.dtype)
+
     def with_dtype(self, dtype: jnp.dtype) -> "EmpiricalRisk":
         """The same losses with data and gradients in another precision."""
+        return self._copy(self.batch, dtype)
+
+    def _copy(self, batch: int | None, dtype: jnp.dtype) -> "EmpiricalRisk":
         ends = np.cumsum(np.asarray(self.sizes))[:-1]
         leaves, structure = jax.tree.flatten(self.data)
         parts = [np.split(np.asarray(leaf), ends) for leaf in leaves]
         return type(self)(
             self.loss,
             [jax.tree.unflatten(structure, own) for own in zip(*parts, strict=True)],
-            self.batch,
+            batch,
             dim=self.parameters,
             weighting=self.weighting,
             penalty=self.penalty,

@@ -157,6 +157,10 @@ class Quadratic(Problem):
             "noise": float(self.noise),
         }
 
+    def without_noise(self) -> "Quadratic":
+        """The same costs with noise 0."""
+        return type(self)(self.A, self.b, dtype=self.dtype)
+
     def with_dtype(self, dtype: jnp.dtype) -> "Quadratic":
         """The same costs in another precision."""
         A, b = cast((self.A, self.b), dtype)

@@ -234,6 +234,10 @@ class SensorEstimation(Problem):
             **{key: np.asarray(value).tolist() for key, value in self.details.items()},
         }
 
+    def without_noise(self) -> "SensorEstimation":
+        """The same sensors with noise 0: F falls by the noise of the measurements."""
+        return eqx.tree_at(lambda problem: problem.noise, self, 0.0)
+
     def with_dtype(self, dtype: jnp.dtype) -> "SensorEstimation":
         """The same costs in another precision."""
         M, z, omega = cast((self.M, self.z, self.omega), dtype)

@@ -1,0 +1,1 @@
+"""What adversaries learn: views, attacks, and what comes of them."""

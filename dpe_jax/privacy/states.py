@@ -1,0 +1,110 @@
+"""Attacks on the target's state: what an adversary takes it for at a record point."""
+
+from typing import final
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from dpe_jax import lanes
+from dpe_jax.algorithms import EncryptedDSGD
+from dpe_jax.privacy.replies import (
+    from_many_factors,
+    from_one_factor,
+    from_public_weights,
+    from_two_insiders,
+    replies,
+)
+from dpe_jax.privacy.views import Source
+from dpe_jax.watching import Sight, Watched, Watcher
+
+
+@final
+class StateWatch(Watcher):
+    """Errors max_l |x̂_l − x_l| of the target's state, in units of x, by attack.
+
+    `start`: that all agents still are at x_0; what whoever knows nothing else is left with. `own`:
+    that the target is where the first insider next to it is. `message`: the message as it is read.
+    `reply`: the reply to one insider, with public weights, one factor for all coordinates, or one
+    for each. `collusion`: replies to all insiders that share a link with the target.
+    """
+
+    target: int = eqx.field(static=True)
+    source: Source = eqx.field(static=True)
+    near: tuple[int, ...] = eqx.field(static=True)
+    x0: Float[Array, "agents dim"]
+
+    def begin(self, agents: int, dim: int, lanes: int) -> None:
+        """Nothing is carried."""
+        return None
+
+    def look(self, watched: None, sight: Sight) -> None:
+        """Nothing is carried."""
+        return None
+
+    def read(self, watched: None, sight: Sight) -> dict[str, Float[Array, "*shape lanes"]]:
+        """Every error, and the distances of levels that fit; see `attacks.state_curves`."""
+        x = sight.step.position
+        guesses = {"start": jnp.broadcast_to(self.x0[self.target][:, None], x[self.target].shape)}
+        if self.near:
+            guesses["own"] = x[self.near[0]]
+        algorithm = sight.algorithm
+        if self.source == "states":
+            guesses["message"] = x[self.target]
+        elif isinstance(algorithm, EncryptedDSGD):
+            if self.near:
+                guesses |= self._from_replies(sight, algorithm)
+        elif self.source == "messages":
+            inside = jnp.zeros(x.shape[0], bool)
+            seen = algorithm.disclosed(sight.step, sight.exchange, sight.draws, sight.row, inside)
+            guesses["message"] = seen.state[self.target]
+        return {
+            f"state/{name}": lanes.largest(jnp.abs(guess - x[self.target]), 0)
+            for name, guess in guesses.items()
+        }
+
+    def _from_replies(
+        self, sight: Sight, algorithm: EncryptedDSGD
+    ) -> dict[str, Float[Array, "dim lanes"]]:
+        factors = algorithm.factors
+        own, reply, c = replies(sight, factors, self.target, self.near)
+        if factors.kind == "public":
+            levels = {"reply": from_public_weights(own[0], reply[0], c[0])}
+        elif factors.kind == "link":
+            levels = {"reply": from_one_factor(own[0], reply[0], c[0], factors)}
+            if len(self.near) > 1:
+                pair = (own[0], own[1]), (reply[0], reply[1])
+                levels["collusion"] = from_two_insiders(*pair)
+        else:
+            levels = {"reply": from_many_factors(own[:1], reply[:1], c[:1], factors)[0]}
+            if len(self.near) > 1:
+                levels["collusion"] = from_many_factors(own, reply, c, factors)[0]
+        return {name: q.astype(jnp.float64) * algorithm.delta for name, q in levels.items()}
+
+
+@final
+class Several(Watcher):
+    """Watchers of the same steps; what each records has its name before it."""
+
+    names: tuple[str, ...] = eqx.field(static=True)
+    watchers: tuple[Watcher, ...]
+
+    def begin(self, agents: int, dim: int, lanes: int) -> tuple[Watched, ...]:
+        """That of each."""
+        return tuple(watcher.begin(agents, dim, lanes) for watcher in self.watchers)
+
+    def look(self, watched: tuple[Watched, ...], sight: Sight) -> tuple[Watched, ...]:
+        """Each with its own."""
+        pairs = zip(self.watchers, watched, strict=True)
+        return tuple(watcher.look(own, sight) for watcher, own in pairs)
+
+    def read(
+        self, watched: tuple[Watched, ...], sight: Sight
+    ) -> dict[str, Float[Array, "*shape lanes"]]:
+        """What each records."""
+        each = zip(self.names, self.watchers, watched, strict=True)
+        return {
+            f"{name}/{key}": value
+            for name, watcher, own in each
+            for key, value in watcher.read(own, sight).items()
+        }

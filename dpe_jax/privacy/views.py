@@ -1,0 +1,213 @@
+"""Views: what an adversary gets to see of one agent, its target.
+
+What a view sees follows from two things: what a method declares to send (`Algorithm.wire`), and for
+encrypted messages how weights are split into factors (`factors.Factors.kind`). Nobody is assumed to
+keep to the protocol's decryptions: an agent decrypts each single reply that it can.
+"""
+
+import abc
+import dataclasses
+from typing import Literal, final
+
+from dpe_jax.algorithms import Algorithm, EncryptedDSGD
+from dpe_jax.errors import InputError
+from dpe_jax.network import Network
+
+Source = Literal["nothing", "replies", "messages", "states"]
+"""Where the target's state is known from: not at all; replies with a factor for each coordinate,
+from which it is guessed; its messages; or the state itself."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Knowledge:
+    """What a view knows of its target."""
+
+    source: Source
+    heard: tuple[bool, ...]
+    """The agents whose messages, weighted as the target does it, are known."""
+    insiders: tuple[int, ...]
+    """Agents among the adversary."""
+    near: tuple[int, ...]
+    """Those that share a link with the target."""
+
+
+@dataclasses.dataclass(frozen=True)
+class View(abc.ABC):
+    """An adversary, and the agent it looks at."""
+
+    target: int
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """In a few words, for tables."""
+
+    @abc.abstractmethod
+    def members(self, network: Network) -> tuple[int, ...]:
+        """Agents among the adversary; InputError for what is no view on this network."""
+
+    @property
+    @abc.abstractmethod
+    def listens(self) -> bool:
+        """Whether it reads the wire."""
+
+    @property
+    @abc.abstractmethod
+    def granted(self) -> bool:
+        """Whether it is given the states themselves, however it came by them."""
+
+    def knowledge(self, algorithm: Algorithm, network: Network) -> Knowledge:
+        """What it knows of its target under a method."""
+        if not 0 <= self.target < network.agents:
+            raise InputError("target", self.target, f"an agent, 0 to {network.agents - 1}")
+        insiders = self.members(network)
+        everyone = (True,) * network.agents
+        near = tuple(agent for agent in insiders if agent in neighbors(network, self.target))
+        if self.granted:
+            return Knowledge("states", everyone, insiders, near)
+        if self.listens and algorithm.wire().readable:
+            return Knowledge("messages", everyone, insiders, near)
+        decrypted = {agent for insider in insiders for agent in neighbors(network, insider)}
+        if not algorithm.wire().readable and _kind(algorithm) != "public":
+            # An insider knows what its own link adds to the target's sum, and no other's.
+            decrypted = set()
+        heard = decrypted | set(insiders)
+        source: Source = "messages" if near else "nothing"
+        if source == "messages" and _kind(algorithm) == "coordinate":
+            source = "replies"
+        return Knowledge(
+            source, tuple(agent in heard for agent in range(network.agents)), insiders, near
+        )
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Eavesdropper(View):
+    """Listens to every link: plaintext if there is any, else ciphertexts and nothing else."""
+
+    @property
+    def name(self) -> str:
+        """In a few words."""
+        return "eavesdropper"
+
+    def members(self, network: Network) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+    @property
+    def listens(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
+    def granted(self) -> bool:
+        """No."""
+        return False
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Neighbor(View):
+    """One honest-but-curious neighbor: its own keys and plaintexts, and not the other links."""
+
+    agent: int
+
+    @property
+    def name(self) -> str:
+        """In a few words."""
+        return "neighbor"
+
+    def members(self, network: Network) -> tuple[int, ...]:
+        """The neighbor."""
+        if self.agent not in neighbors(network, self.target):
+            accepted = f"a neighbor of agent {self.target}: {neighbors(network, self.target)}"
+            raise InputError("neighbor", self.agent, accepted)
+        return (self.agent,)
+
+    @property
+    def listens(self) -> bool:
+        """No."""
+        return False
+
+    @property
+    def granted(self) -> bool:
+        """No."""
+        return False
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Coalition(View):
+    """Chosen agents with the eavesdropper; of all neighbors of the target if none are named."""
+
+    agents: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """In a few words."""
+        return "coalition" if self.agents else "coalition of all neighbors"
+
+    def members(self, network: Network) -> tuple[int, ...]:
+        """The chosen agents, or all neighbors."""
+        for agent in self.agents:
+            if not 0 <= agent < network.agents or agent == self.target:
+                accepted = f"agents 0 to {network.agents - 1} other than {self.target}"
+                raise InputError("coalition", agent, accepted)
+        if len(set(self.agents)) != len(self.agents):
+            raise InputError("coalition", self.agents, "each agent once")
+        return self.agents or neighbors(network, self.target)
+
+    @property
+    def listens(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
+    def granted(self) -> bool:
+        """No."""
+        return False
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class WorstCase(View):
+    """A coalition of all neighbors that was given every state, however it came by them.
+
+    The article's second line of defence is against this one: the whole state sequence in plaintext.
+    """
+
+    @property
+    def name(self) -> str:
+        """In a few words."""
+        return "states granted"
+
+    def members(self, network: Network) -> tuple[int, ...]:
+        """All neighbors."""
+        return neighbors(network, self.target)
+
+    @property
+    def listens(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
+    def granted(self) -> bool:
+        """Yes."""
+        return True
+
+
+def neighbors(network: Network, agent: int) -> tuple[int, ...]:
+    """Agents that share a link with one."""
+    return tuple(sorted({i + j - agent for i, j in network.edges if agent in (i, j)}))
+
+
+def views(network: Network, target: int) -> tuple[View, ...]:
+    """The four views of an audit: from nothing but the wire to the states themselves."""
+    first = neighbors(network, target)
+    if not first:
+        raise InputError("target", target, "an agent with neighbors")
+    return Eavesdropper(target), Neighbor(target, first[0]), Coalition(target), WorstCase(target)
+
+
+def _kind(algorithm: Algorithm) -> str:
+    return algorithm.factors.kind if isinstance(algorithm, EncryptedDSGD) else "public"
