@@ -57,9 +57,9 @@ def _show(value: Parameter) -> str:
     return f"{low:g}" if low == high else f"{low:g}..{high:g}"
 
 
-def _ends(low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
-    """Bounds that hold in all lanes."""
-    return float(low.min()), float(high.max())
+def _bounds(low: Parameter, high: Parameter) -> tuple[float, float]:
+    """What holds in all lanes."""
+    return float(np.min(low)), float(np.max(high))
 
 
 class Multipliers(eqx.Module):
@@ -113,7 +113,7 @@ class Uniform(Multipliers):
     @property
     def support(self) -> tuple[float, float]:
         """1 − h and 1 + h."""
-        return _ends(1 - np.asarray(self.half_width), 1 + np.asarray(self.half_width))
+        return _bounds(1 - self.half_width, 1 + self.half_width)
 
     @property
     def may_be_negative(self) -> bool:
@@ -249,7 +249,7 @@ class TwoPoint(Multipliers):
     @property
     def support(self) -> tuple[float, float]:
         """The two values."""
-        return _ends(np.asarray(self.low), np.asarray(self.high))
+        return _bounds(self.low, self.high)
 
     @property
     def may_be_negative(self) -> bool:
