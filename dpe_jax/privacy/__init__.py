@@ -1,0 +1,1 @@
+"""The privacy audit: what each adversary learns, measured on actual trajectories."""
