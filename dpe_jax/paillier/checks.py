@@ -1,5 +1,7 @@
 """What all backends refuse, and how a modulus is announced."""
 
+import gmpy2
+
 from dpe_jax.errors import InputError
 from dpe_jax.paillier.backend import largest_plaintext
 from dpe_jax.paillier.primes import LARGEST_KEY_BITS, SMALLEST_INSECURE_KEY_BITS
@@ -52,3 +54,8 @@ def read_modulus(announcement: bytes) -> tuple[int, bytes]:
         accepted = "a length in bits and an odd modulus n of just that length"
         raise InputError("announcement", announcement, accepted)
     return n, announcement[end:]
+
+
+def jacobi_symbol(ciphertext: int, n: int) -> int:
+    """(c | n), which anybody can compute: 1 or −1, and 0 for a number that is not coprime to n."""
+    return int(gmpy2.jacobi(ciphertext, n))

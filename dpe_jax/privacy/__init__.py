@@ -1,1 +1,1 @@
-"""What adversaries learn: views, attacks, and what comes of them."""
+"""The privacy audit: what each adversary learns, measured on actual trajectories."""

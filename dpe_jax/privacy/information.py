@@ -32,7 +32,6 @@ about 1 %. Estimates and low ends may be slightly negative.
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -138,11 +137,11 @@ def mutual_information(
     ε_i is the distance to the k-th neighbor in the larger of the two coordinates' distances, n_x
     and n_y how many values of x and of y are nearer than ε_i.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
     from scipy.special import digamma
 
     pairs = np.column_stack([x, y])
-    tree = cKDTree(pairs, balanced_tree=False, compact_nodes=False)
+    tree = KDTree(pairs, balanced_tree=False, compact_nodes=False)
     distance = np.asarray(tree.query(pairs, k + 1, p=np.inf)[0])[:, -1]
     # The k-th neighbor itself is not nearer than ε, whatever x ± ε is rounded to.
     distance = distance * (1 - 1e-10)
@@ -238,89 +237,62 @@ def _measure(
     if tied and ties == "refuse":
         accepted = "values without ties, or ties='random' to break them at random"
         raise InputError("g, m", f"{tied} values that came before", accepted)
-    exact = np.float64(g.astype(np.float64))
-    # Scaled, since squares and differences of tiny gradients would underflow.
+    exact = g.astype(np.float64)
+    # Squares of tiny gradients would underflow.
     scale = float(np.max(np.abs(exact))) or 1.0
     exact = exact / scale
     rng = np.random.default_rng(seed)
-    scores = normal_scores(g, rng), normal_scores(m, rng)
+    x, y = normal_scores(g, rng), normal_scores(m, rng)
     # Runs come in the order of their numbers, which may mean something to whoever chose them.
     split = np.array_split(rng.permutation(runs), _SUBSETS)
+    status: Status = "constant" if any(constant) else "measured"
+    told = Estimate(0.0, 0.0, 0.0)
+    if status == "measured":
+        told = _spread(lambda part: mutual_information(x[part], y[part]), split, runs)
+        told = _widened(told, _BIAS * abs(told.value))
+        if told.value > float(digamma(runs) - digamma(NEIGHBORS)) - MARGIN:
+            status, told = "at least", told._replace(high=np.inf)
+    entropy = left = Estimate(-np.inf, -np.inf, -np.inf)
+    if constant[0] or not np.isfinite(differential_entropy(exact)):
+        status = "atoms" if status == "measured" else status
+    else:
+        entropy = left = _spread(lambda part: differential_entropy(exact[part]), split, runs)
+        if status != "constant":
+            # Of the difference itself: the two estimates rise and fall together.
+            left = _spread(
+                lambda part: (
+                    differential_entropy(exact[part]) - mutual_information(x[part], y[part])
+                ),
+                split,
+                runs,
+            )
+            left = _widened(left, _BIAS * abs(told.value))
+        if status == "at least":
+            left = left._replace(low=-np.inf)
+    bounds = [error_bound(end) for end in left]
     mean_square = float(np.mean(exact**2))
-    no_entropy = constant[0] or not np.isfinite(differential_entropy(exact))
-    finish = partial(_finished, runs, excluded, tied, chance.of(runs), scale, mean_square)
-    if any(constant):
-        zero = Estimate(0.0, 0.0, 0.0)
-        entropy = nothing if no_entropy else _spread(lambda s: _entropy(exact, s), split, runs)
-        return finish("constant", zero, entropy, entropy)
-    told = _spread(lambda s: _mutual(*scores, s), split, runs)
-    told = _widened(told, _BIAS * abs(told.value))
-    open_end = told.value > float(digamma(runs) - digamma(NEIGHBORS)) - MARGIN
-    if open_end:
-        told = told._replace(high=np.inf)
-    if no_entropy:
-        return finish("at least" if open_end else "atoms", told, nothing, nothing)
-    entropy = _spread(lambda s: _entropy(exact, s), split, runs)
-    # Of the difference itself: the two estimates rise and fall together.
-    left = _spread(lambda s: _entropy(exact, s) - _mutual(*scores, s), split, runs)
-    left = _widened(left, _BIAS * abs(told.value))
-    if open_end:
-        left = left._replace(low=-np.inf)
-    return finish("at least" if open_end else "measured", told, entropy, left)
-
-
-def _finished(
-    runs: int,
-    excluded: int,
-    tied: int,
-    chance: Estimate,
-    scale: float,
-    mean_square: float,
-    status: Status,
-    told: Estimate,
-    entropy: Estimate,
-    left: Estimate,
-) -> Information:
-    """With the error bound; NaN for an entropy stands for −∞."""
-
-    def shifted(h: Estimate) -> Estimate:
-        minus = Estimate(-np.inf, -np.inf, -np.inf)
-        return minus if np.isnan(h.value) else Estimate(*(end + float(np.log(scale)) for end in h))
-
-    bounds = [0.0 if np.isnan(end) else error_bound(end) for end in left]
-    relative = [np.sqrt(b / mean_square) if mean_square else 0.0 for b in bounds]
     return Information(
         status,
         runs,
         excluded,
         tied,
         told,
-        chance,
-        shifted(entropy),
-        shifted(left),
-        Estimate(*(b * scale**2 for b in bounds)),
-        Estimate(*(float(r) for r in relative)),
+        chance.of(runs),
+        Estimate(*(end + float(np.log(scale)) for end in entropy)),
+        Estimate(*(end + float(np.log(scale)) for end in left)),
+        Estimate(*(bound * scale**2 for bound in bounds)),
+        Estimate(*((bound / mean_square) ** 0.5 if mean_square else 0.0 for bound in bounds)),
     )
 
 
-def _mutual(
-    x: Float[np.ndarray, " runs"], y: Float[np.ndarray, " runs"], part: np.ndarray | None
-) -> float:
-    return mutual_information(*((x, y) if part is None else (x[part], y[part])))
-
-
-def _entropy(x: Float[np.ndarray, " runs"], part: np.ndarray | None) -> float:
-    return differential_entropy(x if part is None else x[part])
-
-
 def _spread(
-    estimate: Callable[[np.ndarray | None], float], split: list[np.ndarray], runs: int
+    estimate: Callable[[np.ndarray], float], split: list[np.ndarray], runs: int
 ) -> Estimate:
-    """The estimate from all runs (None), with the interval that disjoint subsets give it."""
+    """The estimate from all runs, with the interval that disjoint subsets of them give it."""
     from scipy import stats
 
+    whole = estimate(np.arange(runs))
     parts = np.array([estimate(part) for part in split])
-    whole = estimate(None)
     # Each subset has 1/S of the runs, so S times the variance of the whole.
     error = float(parts.std(ddof=1)) / len(split) ** 0.5
     reach = float(stats.t.ppf((1 + LEVEL) / 2, len(split) - 1)) * error

@@ -16,7 +16,7 @@ from dpe_jax.errors import InputError
 
 LEVEL = 0.95
 
-RESAMPLES = 2000
+RESAMPLES = 1000
 
 
 class Estimate(NamedTuple):
