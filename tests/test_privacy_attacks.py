@@ -133,7 +133,9 @@ def test_levels_hide_as_much_as_their_rounding() -> None:
 def test_wang_and_basar_is_inverted_up_to_its_quantizer() -> None:
     view, r = Eavesdropper(1), 9.0
     x0 = np.random.default_rng(1).uniform(-2, 2, size=(4, 2))
-    made = simulation(TernaryDSGD(STEPSIZE, GAMMA, r), x0=x0, iterations=1, points=2, runs=4000)
+    made = simulation(
+        TernaryDSGD(STEPSIZE, PowerLaw(0.2, 0.6), r), x0=x0, iterations=1, points=2, runs=4000
+    )
     error = seen(made, view).views[view.name]["error"][1].mean()
     [x1] = [np.concatenate([r.final for _, r in Study((made,)).recordings()], axis=-1)[1]]
     variance = sum((np.abs(x) * (r - np.abs(x))).mean(axis=-1).sum() for x in (x0[1][:, None], x1))

@@ -17,6 +17,7 @@ from dpe_jax.errors import InputError
 LEVEL = 0.95
 
 RESAMPLES = 1000
+"""Of every bootstrap over runs."""
 
 
 class Estimate(NamedTuple):
