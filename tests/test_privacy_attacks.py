@@ -16,7 +16,7 @@ from dpe_jax.algorithms import (
 )
 from dpe_jax.network import Network
 from dpe_jax.privacy.attacks import ErrorCurve, gradient_curves, slope, state_curves
-from dpe_jax.privacy.observe import Observed, exact_gradients, observed
+from dpe_jax.privacy.observe import Observed, Truth, exact_gradients, observed
 from dpe_jax.privacy.views import Coalition, Eavesdropper, Neighbor, View, WorstCase
 from dpe_jax.problems import EmpiricalRisk, Quadratic, SensorEstimation
 from dpe_jax.schedules import PowerLaw
@@ -50,7 +50,8 @@ def simulation(algorithm: Algorithm, **changes: Any) -> Simulation:
 
 
 def seen(made: Simulation, view: View, start: int = 0, control: bool = False) -> Observed:
-    return observed(made, "m", [view], start=start, control=control)
+    truth = Truth.of(made, view.target)
+    return observed(made, "m", [view], truth, start=start, control=control)
 
 
 def curves(found: Observed, view: View) -> dict[str, ErrorCurve]:

@@ -12,7 +12,7 @@ from dpe_jax.algorithms import Algorithm, CentralizedSGD, ConventionalDSGD, Encr
 from dpe_jax.errors import InputError
 from dpe_jax.factors import CoordinateFactors, Factors, LinkFactors, PublicFactors
 from dpe_jax.network import Network
-from dpe_jax.privacy.observe import audited, observed
+from dpe_jax.privacy.observe import Truth, audited, observed
 from dpe_jax.privacy.replies import (
     from_many_factors,
     from_one_factor,
@@ -192,7 +192,7 @@ def test_collusion_recovers_the_state_within_a_level(factors: Factors) -> None:
     problem = Quadratic.random(5, 3, seed=1, noise=0.3)
     made = Simulation({"m": method}, problem, Network.complete(5), 128, 20, points=5)
     view = Coalition(1)
-    found = observed(made, "m", [view], start=0).views[view.name]
+    found = observed(made, "m", [view], Truth.of(made, 1), start=0).views[view.name]
     within = np.mean(found["state/collusion"][1:] <= delta, axis=1)
     assert np.all(within > 0.95)
     # What stands beside it: that the target is where the first insider is.

@@ -11,7 +11,7 @@ from dpe_jax.errors import InputError
 from dpe_jax.privacy.attacks import ErrorCurve, gradient_curves, slope, state_curves
 from dpe_jax.privacy.information import Information, information_table
 from dpe_jax.privacy.intervals import Estimate
-from dpe_jax.privacy.observe import Observed, audited, observed
+from dpe_jax.privacy.observe import Observed, Truth, audited, observed
 from dpe_jax.privacy.scores import Scores, scores
 from dpe_jax.privacy.views import Coalition, View, views
 from dpe_jax.simulation import Simulation
@@ -134,10 +134,10 @@ def audit(
         chosen = (*chosen[:2], own, *chosen[2:])
     methods = {name: one for name, one in simulation.algorithms.items() if audited(one)}
     cells: list[Cell] = []
-    accuracy = {}
+    accuracy, truth = {}, Truth.of(simulation, target)
     for name, algorithm in methods.items():
         told(name)
-        seen = observed(simulation, name, chosen, start=start, progress=progress)
+        seen = observed(simulation, name, chosen, truth, start=start, progress=progress)
         cells += [_cell(simulation, name, algorithm, view, seen) for view in chosen]
         accuracy[name] = _accuracy(seen, simulation)
     return Audit(

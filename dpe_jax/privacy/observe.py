@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -37,10 +38,33 @@ class Observed:
     coordinates: tuple[int, ...]
 
 
+class Truth(NamedTuple):
+    """What estimates of the target's cost are compared with."""
+
+    goal: Float[np.ndarray, " dim"]
+    """∇f_t(x*); NaN where no x* is known."""
+    probes: Float[np.ndarray, "probes dim"]
+    """x_0 of the target, and x* if it is known."""
+    answers: Float[np.ndarray, "probes dim"]
+    """∇f_t there."""
+
+    @classmethod
+    def of(cls, simulation: Simulation, target: int) -> "Truth":
+        """The exact gradients of a simulation's problem."""
+        problem = simulation.problem
+        probes = [np.asarray(simulation.start, np.float64)[target]]
+        if problem.has_optimum:
+            probes.append(np.asarray(problem.solve().x, np.float64))
+        answers = exact_gradients(problem, np.array(probes), target)
+        goal = answers[-1] if problem.has_optimum else np.full(problem.dim, np.nan)
+        return cls(goal, np.array(probes), answers)
+
+
 def observed(
     simulation: Simulation,
     method: str,
     views: Sequence[View],
+    truth: Truth,
     *,
     start: int,
     control: bool = False,
@@ -52,8 +76,6 @@ def observed(
     alone = dataclasses.replace(simulation, algorithms={method: algorithm}, trace=())
     target = views[0].target
     coordinates = _spread(problem.dim)
-    study = Study((alone,))
-    goal, probes, answers = _known(problem, study, alone, target)
     watchers: dict[str, Watcher] = {}
     for view in views:
         knowledge = view.knowledge(algorithm, network)
@@ -66,13 +88,13 @@ def observed(
                 start=start,
                 coordinates=coordinates,
                 support=_support(algorithm),
-                goal=goal,
-                probes=probes,
-                answers=answers,
+                goal=truth.goal,
+                probes=truth.probes,
+                answers=truth.answers,
                 control=control,
             )
     several = Several(tuple(watchers), tuple(watchers.values()))
-    study = dataclasses.replace(study, watchers={method: several})
+    study = Study((alone,), watchers={method: several})
     pieces: dict[str, list[np.ndarray]] = {}
     for _, recording in sorted(study.recordings(progress), key=lambda found: found[0].first):
         for name, curve in recording.curves.items():
@@ -82,27 +104,12 @@ def observed(
     for name in [name for name in columns if "|" in name]:
         view, _, rest = name.partition("|")
         found[view][rest.partition("/")[2]] = columns.pop(name)
-    return Observed(alone.record, found, columns, start, goal, coordinates)
+    return Observed(alone.record, found, columns, start, truth.goal, coordinates)
 
 
 def audited(algorithm: Algorithm) -> bool:
     """Whether agents send anything at all."""
     return not isinstance(algorithm, CentralizedSGD)
-
-
-def _known(
-    problem: Problem, study: Study, simulation: Simulation, target: int
-) -> tuple[
-    Float[np.ndarray, " dim"], Float[np.ndarray, "probes dim"], Float[np.ndarray, "probes dim"]
-]:
-    """∇f_t(x*), and the target's exact gradients at x_0 and x*, or x_0 alone."""
-    start = np.asarray(simulation.start, np.float64)[target]
-    probes = [start]
-    if problem.has_optimum:
-        probes.append(np.asarray(study.optima[0].x, np.float64))
-    answers = exact_gradients(problem, np.array(probes), target)
-    goal = answers[-1] if problem.has_optimum else np.full(problem.dim, np.nan)
-    return goal, np.array(probes), answers
 
 
 def exact_gradients(
