@@ -288,3 +288,26 @@ def test_a_neighbor_is_read_to_within_a_level_with_public_weights() -> None:
     assert np.all(made_curves["state: reply"].error.value < 2.0**-7)
     assert np.all(made_curves["state: reply, not within δ"].error.value == 0)
     assert np.all(made_curves["state: reply"].chance[2:] > 2.0**-6)
+
+
+def test_what_noise_hides_of_a_state_averages_out() -> None:
+    """Messages of three levels are unbiased: a mean over T of them errs by about r/√T."""
+    view = Eavesdropper(1)
+    method = TernaryDSGD(PowerLaw(1e-3, 1.0), PowerLaw(1e-3, 0.6), 4.0)
+    x0 = np.random.default_rng(1).uniform(-1, 1, size=(4, 2))
+    found = seen(simulation(method, x0=x0, iterations=800, points=5, spacing="linear"), view)
+    recorded = found.views[view.name]
+    message, filtered = (recorded[f"state/{name}"] for name in ("message", "filtered"))
+    assert np.all(message.mean(axis=1) > 0.8)
+    # Σ w² of weights (k + 4 choose 3) is 16/(7 k); 800 iterations stand for 350.
+    x = np.abs(x0[1])
+    deviation = np.sqrt(x * (4 - x) * 16 / (7 * 800))
+    draws = np.abs(np.random.default_rng(0).normal(size=(4000, 2)) * deviation).max(axis=1)
+    assert abs(filtered[-1].mean() / draws.mean() - 1) < 0.15
+
+
+def test_perturbations_that_insiders_know_hide_no_state() -> None:
+    made = simulation(RandomizedStateSharing(STEPSIZE, 2.0), problem=quadratic(0.5), points=5)
+    outside, inside = Eavesdropper(1), Coalition(1)
+    assert np.all(seen(made, inside).views[inside.name]["state/message"] < 1e-12)
+    assert np.all(seen(made, outside).views[outside.name]["state/message"][:2].mean(axis=1) > 0.1)

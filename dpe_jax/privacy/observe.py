@@ -80,7 +80,9 @@ def observed(
     for view in views:
         knowledge = view.knowledge(algorithm, network)
         x0 = jnp.asarray(alone.start)
-        watchers[f"{view.name}|s"] = StateWatch(target, knowledge.source, knowledge.near, x0)
+        watchers[f"{view.name}|s"] = StateWatch(
+            target, knowledge.source, knowledge.insiders, knowledge.near, x0
+        )
         if knowledge.source != "nothing":
             watchers[f"{view.name}|g"] = GradientWatch.of(
                 target,
