@@ -16,6 +16,7 @@ from dpe_jax.distributed import WHOLE, Part
 from dpe_jax.durable import RETIRED, Job, Place, Work
 from dpe_jax.errors import InputError, InterruptedRunError
 from dpe_jax.folder import CURVES, MANIFEST, check_replaceable, digest, jsonable, synced
+from dpe_jax.interrupts import held
 from dpe_jax.journal import (
     HEADER,
     RESULT,
@@ -94,7 +95,9 @@ def opened(
         out.parent.mkdir(parents=True, exist_ok=True)
         with claim(given, folder, part):
             try:
-                with one_at_a_time(folder):
+                # Python may lose an interrupt among imports (one raised in a weak reference's
+                # callback is ignored), and this is where stores import the most.
+                with one_at_a_time(folder), held():
                     _settle(out, folder)
                     work = _begin(Place(given, Journal(folder), job, part, overwrite), mode)
                 yield work
