@@ -2,21 +2,16 @@
 
 import argparse
 import os
-import re
 import signal
 import sys
 import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
+from dpe_jax.arguments import AUDIT_PARTS, BACKENDS, KEEP, PRECISIONS, RANDOMNESS, read
 from dpe_jax.errors import InputError, OptimumError, WorkerDiedError
 
 DONE, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 2, 130, 141
-
-_PRECISIONS = ("float32", "float64")
-_KEEP = ("runs", "summary")
-_BACKENDS = ("fast", "phe")
-_RANDOMNESS = ("short", "full")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,25 +50,28 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--points", metavar="N", help="record points, from start to end")
         sub.add_argument(
             "--precision",
-            metavar="|".join(_PRECISIONS),
+            metavar="|".join(PRECISIONS),
             help="precision of gradients; the state of the encrypted method is int64",
         )
 
-    def encryption(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument(
-            "--backend", metavar="|".join(_BACKENDS), default="fast", help="implementation (fast)"
-        )
-        sub.add_argument(
-            "--randomness",
-            metavar="|".join(_RANDOMNESS),
-            help="exponents of fast: half the length of n (its default), or full; phe has full",
-        )
+    def keys(sub: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "--key-bits", metavar="N", default="2048", help="length of the keys (2048)"
         )
         sub.add_argument(
             "--insecure-test-keys", action="store_true", help="allow keys that protect nothing"
         )
+
+    def encryption(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "--backend", metavar="|".join(BACKENDS), default="fast", help="implementation (fast)"
+        )
+        sub.add_argument(
+            "--randomness",
+            metavar="|".join(RANDOMNESS),
+            help="exponents of fast: half the length of n (its default), or full; phe has full",
+        )
+        keys(sub)
 
     def figures(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--x", metavar="AXIS", help="of a sweep: the horizontal axis (its first)")
@@ -154,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--block", metavar="N", help="lanes computed at a time, at most")
     sub.add_argument(
         "--keep",
-        metavar="|".join(_KEEP),
+        metavar="|".join(KEEP),
         help="curves of every run, or their means, variances, quantiles and exceedances (runs)",
     )
     sub.add_argument("--out", metavar="DIR", help="result folder (dpe-results/NAME-HASH)")
@@ -190,6 +188,27 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--overwrite", action="store_true", help="replace the result that is in --out")
     restart(sub)
     sub.add_argument("--no-figures", action="store_true", help="do not draw figures")
+
+    sub = command("audit", "Measure what adversaries learn of an agent, under every method.")
+    sub.add_argument("config", metavar="PRESET|CONFIG", help="a preset, or a path to a .toml file")
+    sub.add_argument("--target", metavar="I", default="0", help="the agent that is looked at (0)")
+    sub.add_argument(
+        "--coalition", metavar="AGENTS", help="a view of these agents as well, such as 1,2"
+    )
+    sub.add_argument(
+        "--from", metavar="K", dest="start", help="first iteration of averages (a tenth of all)"
+    )
+    sub.add_argument(
+        "--without",
+        metavar="PARTS",
+        help=f"leave out some of {','.join(AUDIT_PARTS)}",
+    )
+    options(sub)
+    sub.add_argument("--out", metavar="DIR", help="result folder (dpe-results/NAME-HASH-audit)")
+    sub.add_argument("--overwrite", action="store_true", help="replace the result that is in --out")
+    sub.add_argument("--no-figures", action="store_true", help="do not draw figures")
+    keys(sub)
+    sub.set_defaults(backend="fast", randomness=None)
 
     sub = command("certify", "Judge almost sure convergence by the runs of a result.")
     sub.add_argument("folder", metavar="DIR", help="a folder with peak_error among its metrics")
@@ -231,104 +250,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _read(options: argparse.Namespace, left_over: list[str]) -> None:
-    """Turn the options that are numbers into numbers, and refuse what does not fit."""
-    if left_over:
-        usage = " ".join(options.parser.format_usage().removeprefix("usage: ").split())
-        raise InputError("arguments", " ".join(left_over), f"those of {usage}")
-    for name, least, most in (
-        ("runs", 1, 2**32),
-        ("iterations", 1, 2**32 - 2),
-        ("seed", 0, 2**63 - 1),
-        ("points", 2, 2**31),
-        ("block", 1, 2**32),
-        ("workers", 1, 4096),
-        ("segment", 1, 2**32),
-        ("add_runs", 1, 2**32),
-        ("max_runs", 1, 2**32),
-        ("processes", 1, 10**6),
-        ("process", 0, 10**6 - 1),
-    ):
-        text = getattr(options, name, None)
-        if text is not None:
-            accepted = f"an integer from {least} to {most}"
-            shown = f"--{name.replace('_', '-')}"
-            setattr(options, name, _integer(shown, text, least, most, accepted))
-    if getattr(options, "key_bits", None) is not None:
-        accepted = "an even integer from 2048 to 16384"
-        options.key_bits = _integer("--key-bits", options.key_bits, 1, 2**31, accepted)
-    for name in ("trace", "lanes"):
-        runs = getattr(options, name, None)
-        if runs is not None:
-            accepted = "run numbers separated by commas, such as 0,1"
-            # Tracing no run is a choice; to verify none is not.
-            parts = runs.split(",") if runs or name == "lanes" else []
-            numbers = [_integer(f"--{name}", part, 0, 2**32 - 1, accepted) for part in parts]
-            setattr(options, name, numbers)
-    for name, choices in (
-        ("precision", _PRECISIONS),
-        ("keep", _KEEP),
-        ("backend", _BACKENDS),
-        ("randomness", _RANDOMNESS),
-    ):
-        chosen = getattr(options, name, None)
-        if chosen not in (None, *choices):
-            raise InputError(f"--{name}", chosen, f"one of {', '.join(choices)}")
-    if getattr(options, "epsilon", None) is not None:
-        accepted = "fractions of the initial error between 0 and 1, such as 0.1,0.2"
-        parts = options.epsilon.split(",")
-        found = [_number("--epsilon", part, 1e-12, 1 - 1e-12, accepted) for part in parts]
-        options.epsilon = list(dict.fromkeys(found))
-    if getattr(options, "confidence", None) is not None:
-        accepted = "a number from 0.5 to 0.999"
-        options.confidence = _number("--confidence", options.confidence, 0.5, 0.999, accepted)
-    for name in ("verify_seconds", "checkpoint_seconds"):
-        text = getattr(options, name, None)
-        if text is not None:
-            accepted = "a number of seconds from 0 to 1e9"
-            shown = f"--{name.replace('_', '-')}"
-            setattr(options, name, _number(shown, text, 0.0, 1e9, accepted))
-    if getattr(options, "part", None) is not None:
-        options.part = _part(options.part)
-    for text in getattr(options, "at", None) or ():
-        if not text.partition("=")[1]:
-            raise InputError("--at", text, "AXIS=VALUE, such as delta=0.01")
-    if getattr(options, "dask", None) is not None and options.workers is not None:
-        raise InputError("--workers", options.workers, "no such option beside --dask")
-    for name, shown in (("out", "--out"), ("folder", "DIR")):
-        if getattr(options, name, None) == "":
-            raise InputError(shown, "", "the path of a folder")
-
-
-def _integer(name: str, text: str, least: int, most: int, accepted: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if not least <= value <= most:
-        raise InputError(name, text, accepted)
-    return value
-
-
-def _part(text: str) -> tuple[int, int]:
-    """I/N as two numbers."""
-    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
-    index, count = (int(found[1]), int(found[2])) if found else (0, 0)
-    if not index < count <= 100_000:
-        raise InputError("--part", text, "I/N with 0 ≤ I < N ≤ 100000, such as 0/16")
-    return index, count
-
-
-def _number(name: str, text: str, least: float, most: float, accepted: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = least - 1
-    if not least <= value <= most:
-        raise InputError(name, text, accepted)
-    return value
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     parser = _parser()
@@ -339,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = sys.argv[1:] if arguments is None else list(arguments)
         options, left_over = parser.parse_known_args(words)
         options.arguments = words
-        _read(options, left_over)
+        read(options, left_over)
         if options.version:
             from importlib.metadata import version
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dpe_jax import article, certificates, comparisons, experiment, replays, running
+from dpe_jax.audit_commands import run_audit
 from dpe_jax.compilation import keep_programs
 from dpe_jax.config import Config
 from dpe_jax.diary import Diary
@@ -53,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
         "run": _run,
         "compare": comparisons.run_compare,
         "certify": certificates.run_certify,
+        "audit": run_audit,
         "reproduce": _reproduce,
         "verify": replays.run_verify,
         "cost": replays.run_cost,
@@ -135,7 +137,7 @@ def _reproduce(
     options: argparse.Namespace, log: Console, screen: Console | None
 ) -> tuple[int, dict[str, Any]]:
     known = experiment.presets()
-    names = list(dict.fromkeys(options.only or known))
+    names = list(dict.fromkeys(options.only or (name for name in known if name != _AUDITED)))
     for name in names:
         if name not in known:
             raise InputError("--only", name, f"one of {', '.join(known)}")
@@ -198,6 +200,9 @@ def _reproduce(
         screen.print(f"written to {out}", soft_wrap=True)
     return 0 if passed else 1, report
 
+
+_AUDITED = "audit"
+"""The preset that is for `dpe audit`; it is simulated if it is named."""
 
 _REPLAYED = 2
 """Runs of each preset that are replayed with encryption."""

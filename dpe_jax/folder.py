@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,11 +18,15 @@ from dpe_jax.errors import InputError
 MANIFEST, SUMMARY, CONFIG = "manifest.json", "summary.json", "config.toml"
 CURVES, TRACE = "curves.zarr", "trace.zarr"
 COMPARISON, CERTIFICATE = "comparison.json", "certificate.json"
+AUDIT, AUDIT_PAGE = "audit.json", "audit.md"
 PARTIAL = "partial"
 CHECKPOINT = ".verify-"
 """How the name of a folder begins that holds the finished parts of an interrupted verification."""
 
-_OWN = {MANIFEST, SUMMARY, CONFIG, CURVES, TRACE, COMPARISON, CERTIFICATE, "figures"}
+_OWN = {
+    *(MANIFEST, SUMMARY, CONFIG, CURVES, TRACE, COMPARISON, CERTIFICATE, AUDIT, AUDIT_PAGE),
+    "figures",
+}
 
 
 def check_replaceable(out: Path, overwrite: bool) -> None:
@@ -29,7 +34,7 @@ def check_replaceable(out: Path, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise InputError("--out", str(out), "a folder; this is a file")
     if out.is_dir() and any(out.iterdir()):
-        if not (out / MANIFEST).is_file():
+        if not any((out / name).is_file() for name in (MANIFEST, AUDIT)):
             raise InputError("--out", str(out), "a new folder, or one that holds a dpe result")
         names = {path.name for path in out.iterdir() if not path.name.startswith(CHECKPOINT)}
         others = names - _OWN
@@ -104,6 +109,41 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
         scratch.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def whole_folder(out: Path, overwrite: bool) -> Iterator[Path]:
+    """A folder to write to that takes the place of `out` when everything in it is on the disk.
+
+    InputError where no result may be written (`check_replaceable`), or none can be.
+    """
+    check_replaceable(out, overwrite)
+    place = out.resolve()
+    if not place.name:
+        raise InputError("--out", str(out), "a folder of its own, not the root")
+    scratch = place.with_name(f".{place.name}.{PARTIAL}-{uuid.uuid4().hex[:8]}")
+    old = scratch.with_name(f"{scratch.name}-old")
+    try:
+        scratch.mkdir(parents=True)
+        yield scratch
+        for path in [scratch, *scratch.rglob("*")]:
+            synced(path)
+        check_replaceable(out, overwrite)
+        if place.exists():
+            place.rename(old)
+        try:
+            scratch.rename(place)
+        except BaseException:
+            if old.exists():
+                old.rename(place)
+            raise
+        synced(place.parent)
+    except OSError as error:
+        accepted = f"a writable folder ({error.strerror or error})"
+        raise InputError("--out", str(out), accepted) from error
+    finally:
+        for rest in (scratch, old):
+            shutil.rmtree(rest, ignore_errors=True)
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as stream:
@@ -133,9 +173,13 @@ def contents(folder: Path, known: Mapping[str, str] | None = None) -> dict[str, 
     return held
 
 
-def write_json(path: Path, value: Any) -> None:
-    """A JSON file, written whole; a number that JSON cannot hold becomes null."""
-    text = json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def write_json(path: Path, value: Any, *, compact: bool = False) -> None:
+    """A JSON file, written whole; a number that JSON cannot hold becomes null.
+
+    A `compact` one is a line, a fraction of the size where there are long lists.
+    """
+    style: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 2}
+    text = json.dumps(jsonable(value), ensure_ascii=False, allow_nan=False, **style) + "\n"
     with whole(path) as stream:
         stream.write(text.encode())
 

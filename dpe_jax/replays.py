@@ -31,7 +31,7 @@ def run_verify(
     options: argparse.Namespace, log: Console, screen: Console | None
 ) -> tuple[int, dict[str, Any]]:
     """`dpe verify DIR`."""
-    encryption = _encryption(options, log)
+    encryption = asked_encryption(options, log)
     stored = load_experiment(Path(options.folder))
     with Bars(log, "iterations") as bars, _what_is_kept(options), _as_options():
         report = verify(
@@ -54,7 +54,7 @@ def run_cost(
     options: argparse.Namespace, log: Console, screen: Console | None
 ) -> tuple[int, dict[str, Any]]:
     """`dpe cost PRESET|CONFIG`."""
-    encryption = _encryption(options, log)
+    encryption = asked_encryption(options, log)
     simulation = experiment.find_config(options.config).build()
     methods = [
         name for name, method in simulation.algorithms.items() if isinstance(method, EncryptedDSGD)
@@ -229,7 +229,8 @@ def _show_forecast(screen: Console, name: str, forecast: cost.Forecast) -> None:
     screen.print(table)
 
 
-def _encryption(options: argparse.Namespace, log: Console) -> Encryption:
+def asked_encryption(options: argparse.Namespace, log: Console) -> Encryption:
+    """The implementation and keys that were asked for, with a warning of short ones."""
     try:
         encryption = Encryption(
             options.backend, options.randomness, options.key_bits, options.insecure_test_keys

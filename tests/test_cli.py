@@ -198,7 +198,8 @@ def test_presets(capsys) -> None:
     shown = capsys.readouterr().out
     assert cli.main(["presets", "--json"]) == 0
     listed = the_object(capsys.readouterr().out)
-    assert list(listed) == ["certify", "digits", "five-agents", "fraud", "hospitals", "sensors"]
+    names = ["audit", "certify", "digits", "five-agents", "fraud", "hospitals", "sensors"]
+    assert list(listed) == names
     for name, preset in listed.items():
         assert name in shown
         assert str(preset["runs"]) in shown

@@ -235,7 +235,7 @@ def test_a_file_that_cannot_be_read_is_refused(text, reason, tmp_path, capsys) -
     assert reason in line
     assert line.startswith("dpe: ")
     assert main(["run", str(tmp_path)]) == 2
-    accepted = "one of certify, digits, five-agents, fraud, hospitals, sensors, or a path that ends"
+    accepted = "one of audit, certify, digits, five-agents, fraud, hospitals, sensors, or a path"
     assert accepted in capsys.readouterr().err
 
 
@@ -246,12 +246,13 @@ def test_the_second_of_two_methods_is_named() -> None:
         config({"network.scale": 2.5}).build()
 
 
-METHODS = set(algorithms.__all__) - {"Algorithm", "Budget", "Step", "Wire"}
+METHODS = set(algorithms.__all__) - {"Algorithm", "Budget", "Disclosure", "Step", "Wire"}
 
 
 def test_every_preset_builds_and_survives_its_resolved_file() -> None:
     known = experiment.presets()
-    assert list(known) == ["certify", "digits", "five-agents", "fraud", "hospitals", "sensors"]
+    names = ["audit", "certify", "digits", "five-agents", "fraud", "hospitals", "sensors"]
+    assert list(known) == names
     for name, preset in known.items():
         assert preset.name == name
         simulation = preset.build()
@@ -261,7 +262,7 @@ def test_every_preset_builds_and_survives_its_resolved_file() -> None:
         assert {m for m, holds in held.items() if not holds} == private | set(
             preset.checks.refused or ()
         )
-        if name not in ("certify", "five-agents"):
+        if name not in ("audit", "certify", "five-agents"):
             assert {table.method for table in preset.methods.values()} == METHODS
         again = parse(tomllib.loads(resolved_toml(preset)))
         assert again == preset
