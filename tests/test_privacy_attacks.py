@@ -146,6 +146,7 @@ def test_wang_and_basar_is_inverted_up_to_its_quantizer() -> None:
     assert np.all(curves(seen(made, granted), granted)["exact"].error.value == 0)
 
 
+@pytest.mark.slow
 def test_shared_functions_and_states_hide_from_all_but_a_coalition_of_all_neighbors() -> None:
     scale = 2.0
     neighbors = 2  # of agent 1
@@ -162,6 +163,7 @@ def test_shared_functions_and_states_hide_from_all_but_a_coalition_of_all_neighb
         assert np.all(curves(seen(made, inside), inside)["exact"].error.value == 0)
 
 
+@pytest.mark.slow
 def test_a_partial_coalition_lacks_what_the_others_say() -> None:
     made = simulation(encrypted(NoMultipliers()), problem=quadratic(0.5))
     some, all_of_them = Coalition(0, (1,)), Coalition(0)
@@ -290,6 +292,7 @@ def test_a_neighbor_is_read_to_within_a_level_with_public_weights() -> None:
     assert np.all(made_curves["state: reply"].chance[2:] > 2.0**-6)
 
 
+@pytest.mark.slow
 def test_what_noise_hides_of_a_state_averages_out() -> None:
     """Messages of three levels are unbiased: a mean over T of them errs by about r/√T."""
     view = Eavesdropper(1)

@@ -40,6 +40,8 @@ from dpe_jax.privacy.features import Classifier, features
 from dpe_jax.privacy.oracles import PATHS, Path, oracle
 from dpe_jax.privacy.uniformity import TOP, uniformity
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 ciphertext_checks = importlib.import_module("ciphertext_checks")
 
 BITS = 256

@@ -29,6 +29,8 @@ from dpe_jax.privacy.images.observed import (
 )
 from dpe_jax.stepsizes import Normal, Uniform
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 NETWORK = FullyConnected()
 EFFORT = study.Effort(100, 2)
 KINDS: tuple[study.Attack, ...] = ("plain", "informed", "rows")

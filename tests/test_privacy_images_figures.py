@@ -12,6 +12,8 @@ from dpe_jax import drawing
 from dpe_jax.errors import InputError
 from dpe_jax.privacy.images import draw, pictures
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 
 def boxes(figure: Figure) -> list[Any]:
     """Of all texts that are seen."""

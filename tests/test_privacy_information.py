@@ -21,6 +21,8 @@ from dpe_jax.privacy.information import (
     normal_scores,
 )
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 RUNS = 4000
 
 

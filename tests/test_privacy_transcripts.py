@@ -24,6 +24,8 @@ from dpe_jax.privacy.transcripts import (
     transcript,
 )
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 RULES = protocol(FIVE, 2, rounding="nearest")
 RARE = 1e-6
 
