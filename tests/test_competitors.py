@@ -12,6 +12,8 @@ from dpe_jax.problems import breast_cancer
 from dpe_jax.schedules import PowerLaw
 from dpe_jax.study import simulate
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 # Not `import competitors`: scripts/ is on the path in pytest only, where type checkers do not look.
 competitors = importlib.import_module("competitors")
 

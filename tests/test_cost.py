@@ -22,6 +22,8 @@ from dpe_jax.simulation import Simulation
 from dpe_jax.study import simulate
 from dpe_jax.verification import verify
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 SMALL_KEYS = Encryption(key_bits=256, insecure_test_keys=True)
 RANDOM = [PublicFactors(), LinkFactors(), CoordinateFactors(2, 5)]
 NETWORKS = [Network.path(2), Network.star(6), Network.ring(7), Network.complete(4)]

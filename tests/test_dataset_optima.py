@@ -15,6 +15,8 @@ from dpe_jax.problems import (
     fraud,
 )
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 
 def test_ridge_regression_is_the_closed_form() -> None:
     problem, penalty = made("diabetes"), 0.01

@@ -30,6 +30,8 @@ from dpe_jax.results import Stored, load
 from dpe_jax.store import CurveStore
 from dpe_jax.unfinished import place
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 CONFIG = config(CHANGES)
 OTHER = config({"runs": 2, "iterations": 3, "methods": {"m": ENCRYPTED}})
 

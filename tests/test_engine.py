@@ -196,7 +196,7 @@ CASES = [
     (Network.from_matrix(odd_matrix()), 0.35, "stochastic", 2),
     (Network.from_matrix(odd_matrix()), 0.35, "nearest", 2),
     (Network.erdos_renyi(9, 0.4, seed=3), 1e-4, "stochastic", 2),
-    (Network.ring(40), 3.0, "stochastic", 1),
+    pytest.param(Network.ring(40), 3.0, "stochastic", 1, marks=pytest.mark.slow),
 ]
 
 

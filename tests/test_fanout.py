@@ -40,6 +40,8 @@ from tasks import (
 from dpe_jax.errors import InputError, WorkerDiedError
 from dpe_jax.fanout import Cluster, Fanout, InProcess, Processes, _check_versions
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:

@@ -13,6 +13,8 @@ from dpe_jax.config import ChecksTable, parse
 from dpe_jax.errors import InputError
 from dpe_jax.results import Stored
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 CONVENTIONAL = {"method": "ConventionalDSGD", "stepsize": {"scale": 0.5, "exponent": 0.9}}
 ENCRYPTED = {
     **CONVENTIONAL,

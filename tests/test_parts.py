@@ -15,6 +15,8 @@ from small import write
 from dpe_jax import cli
 from dpe_jax.results import load
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 SWEEP: dict[str, Any] = {
     "sweep": {"axis": [{"key": "methods.encrypted.delta", "values": [0.01, 0.1, 1.0]}]},

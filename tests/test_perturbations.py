@@ -25,6 +25,8 @@ from dpe_jax.exchange import Exchange
 from dpe_jax.network import Network
 from dpe_jax.problems.quadratic import Quadratic
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 
 def sums_over_agents(x) -> np.ndarray:
     """One agent after another, so that nothing is reordered."""

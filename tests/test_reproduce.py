@@ -13,6 +13,8 @@ from dpe_jax.paillier.setup import Encryption
 from dpe_jax.results import load
 from dpe_jax.verification import verify_traces
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 TINY = {"runs": 3, "iterations": 4, "methods": {"m": ENCRYPTED}}
 
 # Checks

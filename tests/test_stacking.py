@@ -86,7 +86,7 @@ FAMILIES: dict[str, list[Algorithm]] = {
 }
 
 
-@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_configuration_has_the_same_bits_alone_and_among_others(family, precision) -> None:
     simulations = [simulation(method, precision=precision) for method in FAMILIES[family]]

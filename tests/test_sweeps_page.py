@@ -17,6 +17,8 @@ from dpe_jax.results import load
 from dpe_jax.sweep_results import simulations
 from dpe_jax.sweeps import expand
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 PAGE = (Path(__file__).parent.parent / "docs" / "sweeps.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 

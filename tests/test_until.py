@@ -20,6 +20,8 @@ from dpe_jax.errors import InputError
 from dpe_jax.results import Stored, load
 from dpe_jax.until import Target, Width, following, run_until, widths
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 QUICK: dict[str, Any] = {
     "runs": 10,
     "block": 8,

@@ -24,6 +24,8 @@ from dpe_jax import cli, experiment, replays
 from dpe_jax.folder import CHECKPOINT, MANIFEST, contents, read_json, write_json
 from dpe_jax.results import load
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -20,6 +20,8 @@ from small import config
 
 from dpe_jax import cli, experiment
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 
 def running(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those that have not ended, whether or not anybody has waited for them since."""
