@@ -35,7 +35,10 @@ from dpe_jax.paillier.replay import Mismatch, Stretch
 from dpe_jax.paillier.setup import protocol_for
 from dpe_jax.verification import verify, verify_traces
 
-pytestmark = pytest.mark.usefixtures("same_keys")
+pytestmark = [
+    pytest.mark.usefixtures("same_keys"),
+    pytest.mark.slow,  # together over 20 s
+]
 
 
 @dataclasses.dataclass(frozen=True)

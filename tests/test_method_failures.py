@@ -12,7 +12,10 @@ from dpe_jax.algorithms import (
 )
 from dpe_jax.problems.quadratic import Quadratic
 
-pytestmark = pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning"),
+    pytest.mark.slow,  # together over 20 s
+]
 
 
 @every_method

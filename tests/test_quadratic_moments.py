@@ -13,7 +13,10 @@ from dpe_jax.study import simulate
 
 # Not `import quadratic_moments`: scripts/ is on the path in pytest only.
 recursion = importlib.import_module("quadratic_moments")
-pytestmark = pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning"),
+    pytest.mark.slow,  # together over 20 s
+]
 
 RUNS, ITERATIONS = 4096, 60
 METRICS: tuple[Metric, ...] = ("gap_mean_state", "gap_agents", "consensus_error")

@@ -38,7 +38,10 @@ METHODS: dict[str, Callable[[Any], Algorithm]] = {
     "tailored": lambda stepsize: TailoredDP(stepsize, GAMMA, LITTLE, 1.0),
 }
 every_method = pytest.mark.parametrize("name", list(METHODS))
-pytestmark = pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning"),
+    pytest.mark.slow,  # together over 20 s
+]
 
 BOWL = Quadratic(np.broadcast_to(np.eye(2), (5, 2, 2)).copy(), np.zeros((5, 2)))
 """f_i(x) = ½‖x‖²: agents that start at one point stay together, and x^k = Π_j (1 − λ^j) x_0."""

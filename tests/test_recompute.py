@@ -33,7 +33,10 @@ from dpe_jax.stepsizes import Gamma, LogNormal, NoMultipliers, Normal, TwoPoint,
 from dpe_jax.study import simulate
 
 # Agents with unequal mean stepsizes are warned of.
-pytestmark = pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning"),
+    pytest.mark.slow,  # together over 20 s
+]
 
 STEPS, SEED, RUNS = 60, 2**40 + 7, (1, 4)
 MEANS = (0.5, 1.0, 2.0, 1.5, 0.75)

@@ -14,6 +14,8 @@ from dpe_jax.bands import Band, Decay, band, fit_decay, status_counts
 from dpe_jax.config import ChecksTable
 from dpe_jax.results import Stored
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 # Bands
 
 

@@ -15,6 +15,8 @@ from dpe_jax.lattice import STATUS_NAMES
 from dpe_jax.results import load
 from dpe_jax.sweeps import expand
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 AXES: list[dict[str, Any]] = [
     {"key": "methods.encrypted.delta", "values": [0.01, 0.1, 1.0]},
     {"name": "graph", "key": "network", "labels": ["dense", "ring"]},

@@ -12,6 +12,8 @@ from dpe_jax.problems import Quadratic, SensorEstimation, breast_cancer
 from dpe_jax.stepsizes import Gamma, LogNormal, Uniform
 from dpe_jax.tracing import Trace
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 STEPS = 40
 
 
