@@ -24,7 +24,10 @@ from dpe_jax.simulation import Simulation
 from dpe_jax.stepsizes import Multipliers, NoMultipliers, Normal, TwoPoint, Uniform
 from dpe_jax.study import Study
 
-pytestmark = pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning"),
+    pytest.mark.slow,  # together over 20 s
+]
 
 NETWORK = Network.from_edges([(0, 1), (1, 2), (2, 3), (3, 0), (0, 2)])
 GAMMA, STEPSIZE = PowerLaw(0.8, 0.6), PowerLaw(0.5, 0.9)
@@ -146,7 +149,6 @@ def test_wang_and_basar_is_inverted_up_to_its_quantizer() -> None:
     assert np.all(curves(seen(made, granted), granted)["exact"].error.value == 0)
 
 
-@pytest.mark.slow
 def test_shared_functions_and_states_hide_from_all_but_a_coalition_of_all_neighbors() -> None:
     scale = 2.0
     neighbors = 2  # of agent 1
@@ -163,7 +165,6 @@ def test_shared_functions_and_states_hide_from_all_but_a_coalition_of_all_neighb
         assert np.all(curves(seen(made, inside), inside)["exact"].error.value == 0)
 
 
-@pytest.mark.slow
 def test_a_partial_coalition_lacks_what_the_others_say() -> None:
     made = simulation(encrypted(NoMultipliers()), problem=quadratic(0.5))
     some, all_of_them = Coalition(0, (1,)), Coalition(0)
@@ -292,7 +293,6 @@ def test_a_neighbor_is_read_to_within_a_level_with_public_weights() -> None:
     assert np.all(made_curves["state: reply"].chance[2:] > 2.0**-6)
 
 
-@pytest.mark.slow
 def test_what_noise_hides_of_a_state_averages_out() -> None:
     """Messages of three levels are unbiased: a mean over T of them errs by about r/√T."""
     view = Eavesdropper(1)

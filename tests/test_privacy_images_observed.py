@@ -45,6 +45,8 @@ from dpe_jax.privacy.images.pictures import digits
 from dpe_jax.schedules import PowerLaw
 from dpe_jax.stepsizes import LogNormal, Normal, Uniform
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 STEPSIZE, GAMMA = PowerLaw(0.5, 0.9), PowerLaw(0.7, 0.6)
 DELTA = 2.0**-6
 # A box that is not reached: a projection would add to what is seen.

@@ -30,6 +30,7 @@ from dpe_jax.study import simulate
 from dpe_jax.verification import Lane, verify
 
 pytestmark = [
+    pytest.mark.slow,  # together over 20 s
     # Nearest rounding is warned of, as are matrices whose Γ is coarse.
     pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning"),
     pytest.mark.usefixtures("same_keys"),
