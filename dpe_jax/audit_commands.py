@@ -44,6 +44,7 @@ _OPTIONS = {
     "coalition": "--coalition",
     "start": "--from",
     "runs": "--runs",
+    "iterations": "--iterations",
 }
 """Arguments of `audit`, as options."""
 
@@ -62,16 +63,16 @@ def run_audit(
     check_replaceable(out, overwrite)
     simulation = config.build()
     _warn(simulation, log)
-    with _as_options(), Bars(log) as bars:
-        found = audit(
-            simulation,
-            target=options.target,
-            coalition=tuple(options.coalition or ()),
-            start=options.start,
-            told=lambda name: log.print(f"{name}: runs, observers and attacks"),
-            progress=bars,
-        )
     with whole_folder(out, overwrite) as scratch:
+        with _as_options(), Bars(log) as bars:
+            found = audit(
+                simulation,
+                target=options.target,
+                coalition=tuple(options.coalition or ()),
+                start=options.start,
+                told=lambda name: log.print(f"{name}: runs, observers and attacks"),
+                progress=bars,
+            )
         figures = None if options.no_figures else scratch / "figures"
         costs = _prices(simulation, found, None if "cost" in without else encryption, log)
         parts = _parts(simulation, found, options, without, figures, log)

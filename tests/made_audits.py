@@ -58,6 +58,9 @@ def cell(
     found = Scores(*(leaks.get(kind) for kind in ("gradient", "sign", "mean", "state")))
     source = "states" if view == GRANTED else "messages" if errors else "nothing"
     slopes = {} if slope is None else {"average": slope}
+    if not curves and errors:
+        of_kind = {"inversion": "gradient", "scaled": "gradient", "sign": "sign"}
+        curves = [curve(name, 7, near(errors[kind])) for name, kind in of_kind.items()]
     return Cell(method, view, source, tuple(curves), slopes, tuple(information), found)
 
 
@@ -90,7 +93,8 @@ def audit(cells: Mapping[tuple[str, str], Cell] | None = None) -> Audit:
     found |= cells or {}
     medians = {**MEDIANS, "conventional": 1e-4}
     accuracy = {name: Accuracy("gap_mean_state", 30, medians[name], 0) for name in METHODS}
-    return Audit(0, 64, 30, 3, VIEWS, tuple(found.values()), accuracy, ())
+    members = {view: () if view == EAVESDROPPER else (1,) for view in VIEWS}
+    return Audit(0, 64, 30, 3, VIEWS, members, tuple(found.values()), accuracy, ())
 
 
 def curve(attack: str, iteration: int, error: Estimate) -> ErrorCurve:

@@ -21,7 +21,7 @@ from dpe_jax.privacy.report import Report
 
 ALONE = ["--without", "images,ciphertexts,cost", *INSECURE]
 SHORT = {
-    "runs": 64,
+    "runs": 100,
     "iterations": 12,
     "block": 64,
     "record": {"points": 6},
@@ -58,7 +58,7 @@ def test_the_command(tmp_path: Path, capsys: Any) -> None:
     views = ["eavesdropper", "neighbor", "coalition", "coalition of all neighbors"]
     assert held["views"] == [*views, "states granted"]
     assert held["skipped"] == ["centralized"]
-    assert held["manifest"]["runs"] == 64
+    assert held["manifest"]["runs"] == 100
     cells = {(cell["method"], cell["view"]): cell for cell in held["cells"]}
     assert len(cells) == 10
     # What nothing hides comes back, and what nobody reads does not.
@@ -130,7 +130,7 @@ def test_all_or_nothing(tmp_path: Path, made_up: None, monkeypatch: Any, capsys:
         (["--coalition", "9"], ["--coalition = 9", "0 to 4"]),
         (["--from", "30"], ["--from = 30", "0 to 27"]),
         (["--from", "-1"], ["--from", "'-1'"]),
-        (["--runs", "63"], ["--runs = 63", "at least 64"]),
+        (["--runs", "99"], ["--runs = 99", "at least 100"]),
         (["--without", "figures"], ["--without", "'figures'", "images, ciphertexts, cost"]),
         (["--key-bits", "256"], ["--key-bits", "--insecure-test-keys"]),
         (["--lanes", "1"], ["'--lanes 1'", "dpe audit"]),
@@ -138,7 +138,7 @@ def test_all_or_nothing(tmp_path: Path, made_up: None, monkeypatch: Any, capsys:
     ],
 )
 def test_refusals(arguments: list[str], words: list[str], tmp_path: Path, capsys: Any) -> None:
-    path = write(tmp_path, {"runs": 64})
+    path = write(tmp_path, {"runs": 100})
     out = [] if "--out" in arguments else ["--out", str(tmp_path / "out")]
     line = refusal(["audit", path, *out, "--no-figures", *arguments], capsys)
     assert all(word in line for word in words), line
@@ -149,7 +149,7 @@ def test_other_refusals(tmp_path: Path, capsys: Any) -> None:
     assert "PRESET|CONFIG" in refusal(["audit", "nothing"], capsys)
     file = tmp_path / "file"
     file.touch()
-    line = refusal(["audit", write(tmp_path, {"runs": 64}), "--out", str(file)], capsys)
+    line = refusal(["audit", write(tmp_path, {"runs": 100}), "--out", str(file)], capsys)
     assert "a folder" in line
 
 

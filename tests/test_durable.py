@@ -308,8 +308,13 @@ def test_an_interrupt_on_the_way_to_a_claim_leaves_nothing(tmp_path, monkeypatch
         return claimed(*arguments, **options)
 
     monkeypatch.setattr(claims, "claimed", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        experiment.run(CONFIG, tmp_path / "out")
+    # In a script's background interrupts are ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            experiment.run(CONFIG, tmp_path / "out")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert asked
     assert os.listdir(tmp_path) == []
 

@@ -64,7 +64,7 @@ def test_who_sees_what_of_plaintext() -> None:
     ("factors", "source", "one", "both"),
     [
         (PublicFactors(), "messages", [0, 1, 2], [0, 1, 2, 3, 4]),
-        (LinkFactors(), "messages", [1], [1, 3]),
+        (LinkFactors(), "replies", [1], [1, 3]),
         (CoordinateFactors(), "replies", [1], [1, 3]),
     ],
     ids=["public", "link", "coordinate"],

@@ -13,7 +13,7 @@
 | `regression at x_0`, `… x*` | m/λ̄ on x, linear | of ∇f_t at a point | 1 |
 | `weighted regression at …` | the same, weights λ̄² | likewise | 1 |
 | `state: …` | x̂^k | max_l, root mean square over runs | that of standing where x_0 is, or \
-the insider next to it |
+its neighbor is |
 
 All but the last are relative: 1 is what saying 0 is wrong by. Of methods with one public stepsize
 `inversion` is exact inversion, with private random ones it is the attack that knows their mean.

@@ -17,8 +17,8 @@ from dpe_jax.privacy.views import Coalition, View, views
 from dpe_jax.simulation import Simulation
 from dpe_jax.study import Progress
 
-LEAST_RUNS = 64
-"""Intervals over fewer runs say little."""
+LEAST_RUNS = 100
+"""Intervals over fewer runs say little, and mutual information nothing."""
 
 _INFORMED_POINTS = 4
 """Record points at which mutual information is estimated."""
@@ -76,6 +76,8 @@ class Audit:
     start: int
     """The first iteration of averages."""
     views: tuple[str, ...]
+    members: dict[str, tuple[int, ...]]
+    """Agents among the adversary, by view."""
     cells: tuple[Cell, ...]
     accuracy: dict[str, Accuracy]
     skipped: tuple[str, ...]
@@ -98,6 +100,7 @@ class Audit:
             "iterations": self.iterations,
             "averages_from": self.start,
             "views": list(self.views),
+            "members": {view: list(agents) for view, agents in self.members.items()},
             "skipped": list(self.skipped),
             "accuracy": {name: dataclasses.asdict(one) for name, one in self.accuracy.items()},
             "cells": [cell.to_dict() for cell in self.cells],
@@ -117,8 +120,11 @@ def audit(
 
     `coalition` adds a view of chosen agents; `start` is the first iteration that is averaged over,
     by default a tenth of all. InputError for a target or agents that are no view on the network,
-    and for fewer than 64 runs.
+    for fewer than 100 runs, for a simulation in which nothing is sent, and for a method of which
+    half of the runs fail.
     """
+    if simulation.iterations < 3:
+        raise InputError("iterations", simulation.iterations, "at least 3")
     if simulation.runs < LEAST_RUNS:
         raise InputError("runs", simulation.runs, f"at least {LEAST_RUNS}, for the intervals")
     start = simulation.iterations // 10 if start is None else start
@@ -133,11 +139,15 @@ def audit(
         own.members(simulation.network)
         chosen = (*chosen[:2], own, *chosen[2:])
     methods = {name: one for name, one in simulation.algorithms.items() if audited(one)}
+    if not methods:
+        accepted = "at least one method in which something is sent"
+        raise InputError("methods", list(simulation.algorithms), accepted)
     cells: list[Cell] = []
     accuracy, truth = {}, Truth.of(simulation, target)
     for name, algorithm in methods.items():
         told(name)
         seen = observed(simulation, name, chosen, truth, start=start, progress=progress)
+        _check_sound(name, seen, simulation.runs)
         cells += [_cell(simulation, name, algorithm, view, seen) for view in chosen]
         accuracy[name] = _accuracy(seen, simulation)
     return Audit(
@@ -146,31 +156,50 @@ def audit(
         simulation.iterations,
         start,
         tuple(view.name for view in chosen),
+        {view.name: view.members(simulation.network) for view in chosen},
         tuple(cells),
         accuracy,
         tuple(name for name in simulation.algorithms if name not in methods),
     )
 
 
+def _check_sound(name: str, seen: Observed, runs: int) -> None:
+    """Refuse a method of which little is left to measure: its failure would look like privacy."""
+    failed = int(np.isnan(next(iter(seen.metrics.values()))[-1]).sum())
+    if failed > runs // 2:
+        accepted = f"a method of which at most half of the runs fail ({failed} of {runs} did)"
+        raise InputError(f"methods.{name}", f"{failed} failed runs", accepted)
+
+
 def _cell(
     simulation: Simulation, name: str, algorithm: Algorithm, view: View, seen: Observed
 ) -> Cell:
     recorded = seen.views[view.name]
-    curves: list[ErrorCurve] = []
+    delta = algorithm.delta if isinstance(algorithm, EncryptedDSGD) else None
+    curves = _curves(recorded, seen, delta)
     slopes: dict[str, Estimate] = {}
     informed: list[tuple[int, tuple[Information, ...]]] = []
     if "error" in recorded:
-        curves += gradient_curves(recorded, seen.iteration, seen.start, seen.goal)
         columns = recorded | {"iteration": seen.iteration}
         for curve in curves:
             if curve.attack in ("average", "likelihood") and curve.iteration.size >= 3:
                 slopes[curve.attack] = slope(curve, columns, curve.attack, seen.start)
         informed = _informed(recorded, seen)
-    delta = algorithm.delta if isinstance(algorithm, EncryptedDSGD) else None
-    curves += state_curves(recorded, seen.iteration, delta)
     source = view.knowledge(algorithm, simulation.network).source
-    found = tuple(curves)
-    return Cell(name, view.name, source, found, slopes, tuple(informed), scores(found))
+    halves = [
+        _curves({key: value[..., half::2] for key, value in recorded.items()}, seen, delta)
+        for half in (0, 1)
+    ]
+    return Cell(name, view.name, source, tuple(curves), slopes, tuple(informed), scores(*halves))
+
+
+def _curves(
+    recorded: dict[str, np.ndarray], seen: Observed, delta: float | None
+) -> list[ErrorCurve]:
+    curves: list[ErrorCurve] = []
+    if "error" in recorded:
+        curves += gradient_curves(recorded, seen.iteration, seen.start, seen.goal)
+    return curves + state_curves(recorded, seen.iteration, delta)
 
 
 def _informed(

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.factors import Kind
-from dpe_jax.privacy.audit import Audit
+from dpe_jax.privacy.audit import Audit, Cell
 from dpe_jax.privacy.intervals import Estimate
 from dpe_jax.privacy.leaks import (
     EAVESDROPPER,
@@ -73,7 +75,7 @@ def wire(audit: Audit, simulation: Simulation) -> list[str]:
         (0, "gets single gradients back"),
         (1, "gets signs or the long-run mean of gradients"),
         (2, "learns something of gradients"),
-        (3, "does no better than chance on gradients"),
+        (3, "is less than 10 % better than chance on gradients"),
     ):
         found = [name for name, cell in reading.items() if cell.scores.gradients == score]
         if found:
@@ -97,15 +99,24 @@ def inversion(audit: Audit, simulation: Simulation) -> list[str]:
             )
         elif hides(one):
             # Σ‖c m − g‖² is least at c = 1/(1 + ρ²), if multipliers are all that hides g.
-            rho = float(one.multipliers.variance)
-            least = (rho / (1 + rho)) ** 0.5
+            variance = float(one.multipliers.variance)
+            mean = _along(audit.cell(name, GRANTED), "inversion", variance**0.5)
+            best = _along(audit.cell(name, GRANTED), "scaled", (variance / (1 + variance)) ** 0.5)
             told.append(
-                f"{name}: granted the states, the best attack on single gradients has a relative "
-                f"error of {estimate(leak.error)} where it is best, at k = {leak.iteration}; "
-                f"predicted at any k is {least:.3g}, what random stepsizes leave to whoever knows "
-                "their mean and variance."
+                f"{name}: granted the states, whoever knows the mean of the stepsizes errs on "
+                f"single gradients by {mean}; whoever knows their variance too, by {best}."
             )
     return told
+
+
+def _along(cell: Cell, attack: str, predicted: float) -> str:
+    """An attack's errors over all iterations beside what theory has at each."""
+    curve = next(curve for curve in cell.curves if curve.attack == attack)
+    inside = (curve.error.low <= predicted) & (predicted <= curve.error.high)
+    return (
+        f"{float(np.median(curve.error.value)):.3g} in the median over iterations ({predicted:.3g} "
+        f"predicted, which {int(inside.sum())} of {inside.size} intervals hold)"
+    )
 
 
 def signs(audit: Audit, simulation: Simulation) -> list[str]:
@@ -116,7 +127,12 @@ def signs(audit: Audit, simulation: Simulation) -> list[str]:
             leak = audit.cell(name, view).scores.sign
             if leak is not None and verdict(audit.cell(name, view), "sign") == "open":
                 key = view, one.multipliers.may_be_negative
-                found.setdefault(key, []).append(f"{name} ({share(leak.error)} of them wrong)")
+                curves = audit.cell(name, view).curves
+                wrong = next(curve for curve in curves if curve.attack == "sign").error.value
+                found.setdefault(key, []).append(
+                    f"{name} ({share(leak.error)} of them wrong at k = {leak.iteration}, "
+                    f"{100 * float(np.median(wrong)):.3g} % in the median over iterations)"
+                )
                 break
     return [
         f"Signs of gradients come out to {_WHO[view]} under {_list(names)}"
@@ -168,8 +184,8 @@ def states(audit: Audit, simulation: Simulation) -> list[str]:
         elif joint != "open":
             left = _of_guess(together.scores.state)
             told.append(
-                f"{name}: with {weights} not even the coalition of all neighbors has the state"
-                f"{left}."
+                f"{name}: with {weights} nothing that was tried gives even the coalition of all "
+                f"neighbors the state{left}."
             )
     return told
 
@@ -248,7 +264,7 @@ def share(found: Estimate) -> str:
 
 def _how_near(leak: Leak, one: EncryptedDSGD) -> str:
     if leak.unit == "share":
-        return f"to within δ in all but {share(leak.error)} of runs"
+        return f"to within δ in all but {share(leak.error)} of runs (at k = {leak.iteration})"
     delta = float(one.delta)
     near = f"to {estimate(leak.error)}, the guess being {leak.chance:.3g} off"
     return f"to within δ = {delta:.3g}: {near}" if leak.error.high <= delta else near

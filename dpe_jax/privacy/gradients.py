@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int64
 
 from dpe_jax import lanes
 from dpe_jax.algorithms import Disclosure, EncryptedDSGD
-from dpe_jax.privacy.replies import from_many_factors, replies
+from dpe_jax.privacy.replies import guessed, replies
 from dpe_jax.privacy.views import Knowledge, Source
 from dpe_jax.watching import Sight, Watcher
 
@@ -195,11 +195,11 @@ class GradientWatch(Watcher):
         return seen, state, jnp.asarray(seen.gain) * mixing
 
     def _guessed(self, sight: Sight) -> OnTarget:
-        """x̂ from replies with a factor for each coordinate."""
+        """x̂ from replies with private factors."""
         algorithm = sight.algorithm
         assert isinstance(algorithm, EncryptedDSGD)  # only its views have this source
         own, received, c = replies(sight, algorithm.factors, self.target, self.near)
-        return from_many_factors(own, received, c, algorithm.factors)[0] * algorithm.delta
+        return guessed(own, received, c, algorithm.factors) * algorithm.delta
 
     def _estimate(self, watched: Held, sight: Sight, state: OnTarget) -> OnTarget:
         """ĝ^{k−1}."""

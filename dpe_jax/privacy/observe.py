@@ -13,7 +13,7 @@ from dpe_jax.algorithms import Algorithm, CentralizedSGD, EncryptedDSGD
 from dpe_jax.draws import Draws
 from dpe_jax.privacy.gradients import GradientWatch
 from dpe_jax.privacy.states import Several, StateWatch
-from dpe_jax.privacy.views import View
+from dpe_jax.privacy.views import View, neighbors
 from dpe_jax.problems import Problem
 from dpe_jax.simulation import Simulation
 from dpe_jax.study import Progress, Study
@@ -77,11 +77,12 @@ def observed(
     target = views[0].target
     coordinates = _spread(problem.dim)
     watchers: dict[str, Watcher] = {}
+    beside = neighbors(network, target)[0]
     for view in views:
         knowledge = view.knowledge(algorithm, network)
         x0 = jnp.asarray(alone.start)
         watchers[f"{view.name}|s"] = StateWatch(
-            target, knowledge.source, knowledge.insiders, knowledge.near, x0
+            target, knowledge.source, knowledge.insiders, knowledge.near, beside, x0
         )
         if knowledge.source != "nothing":
             watchers[f"{view.name}|g"] = GradientWatch.of(

@@ -34,6 +34,23 @@ def replies(
     return own, received, coupling
 
 
+def guessed(
+    own: list[Levels], reply: list[Levels], c: list[Int64[Array, ""]], factors: Factors
+) -> Float[Array, "dim lanes"]:
+    """q_t as well as all these replies tell it.
+
+    With one factor a link and d ≥ 2 the lines of two insiders meet in it; else, and with a factor
+    for each coordinate, levels are tried that fit all replies.
+    """
+    if factors.kind == "public":
+        return from_public_weights(own[0], reply[0], c[0]).astype(jnp.float64)
+    if factors.kind == "link" and len(own) == 1:
+        return from_one_factor(own[0], reply[0], c[0], factors).astype(jnp.float64)
+    if factors.kind == "link" and own[0].shape[0] > 1:
+        return from_two_insiders((own[0], own[1]), (reply[0], reply[1]))
+    return from_many_factors(own, reply, c, factors)[0]
+
+
 def from_public_weights(own: Levels, reply: Levels, c: Int64[Array, ""]) -> Levels:
     """q_t = q_i + r/c: exact, as a_{t→i} = 1 (derived)."""
     return own + reply // c

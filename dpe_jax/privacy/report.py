@@ -152,9 +152,9 @@ def cell_lines(cell: Cell) -> list[str]:
     if cell.source == "nothing":
         return [f"{scored(cell)}", "nothing to attack"]
     found = cell.scores
-    lines = [f"{scored(cell)}", f"g {_relative(found.gradient)}"]
+    lines = [f"{scored(cell)}", f"g {_relative(found.gradient)}{_when(found.gradient)}"]
     if found.sign is not None:
-        lines.append(f"± {found.sign.error.value:.1%} wrong")
+        lines.append(f"± {found.sign.error.value:.1%} wrong{_when(found.sign)}")
     if found.mean is not None:
         lines.append(f"mean {_brief(found.mean)}")
     if cell.view == GRANTED:
@@ -162,6 +162,10 @@ def cell_lines(cell: Cell) -> list[str]:
     elif found.state is not None:
         lines.append(f"x {_brief(found.state)}")
     return lines
+
+
+def _when(leak: Leak | None) -> str:
+    return "" if leak is None else f" at {leak.iteration}"
 
 
 def markdown(report: Report, figures: list[str]) -> str:
@@ -174,6 +178,13 @@ def markdown(report: Report, figures: list[str]) -> str:
         f"Target: agent {audit.target} of {network.agents}. {audit.runs} runs of "
         f"{audit.iterations} iterations; averages from k = {audit.start} on. Intervals in "
         "brackets: 95 %, bootstrap over runs.",
+        "",
+        "Agents among the adversary: "
+        + "; ".join(
+            f"{view}: {', '.join(map(str, agents)) or 'none'}"
+            for view, agents in audit.members.items()
+        )
+        + ".",
         *(
             [f"Left out, since nothing is sent: {', '.join(audit.skipped)}."]
             if audit.skipped
@@ -193,7 +204,7 @@ def markdown(report: Report, figures: list[str]) -> str:
         "Each cell: score (g: error on a single gradient, ±: wrong signs, mean: error on the "
         "long-run mean, x: error on the state). Errors are relative to saying 0, that of a state "
         "to the best guess without an attack; of signs, 50 % are guessed wrong. Of each kind, the "
-        "best attack where it is best.",
+        "attack and iteration that do best in one half of the runs, as measured in the other half.",
         "",
         *_scores(report),
         "",

@@ -8,13 +8,7 @@ from jaxtyping import Array, Float
 
 from dpe_jax import lanes
 from dpe_jax.algorithms import EncryptedDSGD
-from dpe_jax.privacy.replies import (
-    from_many_factors,
-    from_one_factor,
-    from_public_weights,
-    from_two_insiders,
-    replies,
-)
+from dpe_jax.privacy.replies import guessed, replies
 from dpe_jax.privacy.views import Source
 from dpe_jax.watching import Sight, Watched, Watcher
 
@@ -24,7 +18,7 @@ class StateWatch(Watcher):
     """Errors max_l |x̂_l − x_l| of the target's state, in units of x, by attack.
 
     `start`: that all agents still are at x_0; what whoever knows nothing else is left with. `own`:
-    that the target is where the first insider next to it is. `message`: the message as it is read,
+    that the target is where one of its neighbors is. `message`: the message as it is read,
     without what insiders know of its perturbation. `filtered`: a mean over the messages of about
     the last quarter of all iterations, in which states move little and noise is averaged.
     `reply`: the reply to one insider, with public weights, one factor for all coordinates, or one
@@ -35,6 +29,8 @@ class StateWatch(Watcher):
     source: Source = eqx.field(static=True)
     insiders: tuple[int, ...] = eqx.field(static=True)
     near: tuple[int, ...] = eqx.field(static=True)
+    beside: int = eqx.field(static=True)
+    """A neighbor of the target."""
     x0: Float[Array, "agents dim"]
 
     def begin(self, agents: int, dim: int, lanes: int) -> Float[Array, "dim lanes"]:
@@ -54,8 +50,8 @@ class StateWatch(Watcher):
         """Every error, and the distances of levels that fit; see `attacks.state_curves`."""
         x = sight.step.position
         guesses = {"start": jnp.broadcast_to(self.x0[self.target][:, None], x[self.target].shape)}
-        if self.near:
-            guesses["own"] = x[self.near[0]]
+        # The same for all views, also those with nobody there: their errors can be compared.
+        guesses["own"] = x[self.beside]
         algorithm = sight.algorithm
         if self.source == "states":
             guesses["message"] = x[self.target]
@@ -85,18 +81,10 @@ class StateWatch(Watcher):
     ) -> dict[str, Float[Array, "dim lanes"]]:
         factors = algorithm.factors
         own, reply, c = replies(sight, factors, self.target, self.near)
-        if factors.kind == "public":
-            levels = {"reply": from_public_weights(own[0], reply[0], c[0])}
-        elif factors.kind == "link":
-            levels = {"reply": from_one_factor(own[0], reply[0], c[0], factors)}
-            if len(self.near) > 1:
-                pair = (own[0], own[1]), (reply[0], reply[1])
-                levels["collusion"] = from_two_insiders(*pair)
-        else:
-            levels = {"reply": from_many_factors(own[:1], reply[:1], c[:1], factors)[0]}
-            if len(self.near) > 1:
-                levels["collusion"] = from_many_factors(own, reply, c, factors)[0]
-        return {name: q.astype(jnp.float64) * algorithm.delta for name, q in levels.items()}
+        levels = {"reply": guessed(own[:1], reply[:1], c[:1], factors)}
+        if len(self.near) > 1 and factors.kind != "public":
+            levels["collusion"] = guessed(own, reply, c, factors)
+        return {name: q * algorithm.delta for name, q in levels.items()}
 
 
 @final

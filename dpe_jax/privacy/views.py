@@ -14,8 +14,8 @@ from dpe_jax.errors import InputError
 from dpe_jax.network import Network
 
 Source = Literal["nothing", "replies", "messages", "states"]
-"""Where the target's state is known from: not at all; replies with a factor for each coordinate,
-from which it is guessed; its messages; or the state itself."""
+"""Where the target's state is known from: not at all; replies with private factors, from which it
+is guessed; its messages; or the state itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ class View(abc.ABC):
             decrypted = set()
         heard = decrypted | set(insiders)
         source: Source = "messages" if near else "nothing"
-        if source == "messages" and _kind(algorithm) == "coordinate":
+        if source == "messages" and _kind(algorithm) != "public":
             source = "replies"
         return Knowledge(
             source, tuple(agent in heard for agent in range(network.agents)), insiders, near
