@@ -8,15 +8,20 @@ import pytest
 
 from dpe_jax.algorithms import (
     Algorithm,
+    CentralizedSGD,
     ConventionalDSGD,
     EncryptedDSGD,
     FunctionSharing,
     RandomizedStateSharing,
     TernaryDSGD,
 )
+from dpe_jax.errors import InputError
 from dpe_jax.network import Network
 from dpe_jax.privacy.attacks import ErrorCurve, gradient_curves, slope, state_curves
+from dpe_jax.privacy.audit import audit
+from dpe_jax.privacy.intervals import Curve
 from dpe_jax.privacy.observe import Observed, Truth, exact_gradients, observed
+from dpe_jax.privacy.scores import scores
 from dpe_jax.privacy.views import Coalition, Eavesdropper, Neighbor, View, WorstCase
 from dpe_jax.problems import EmpiricalRisk, Quadratic, SensorEstimation
 from dpe_jax.schedules import PowerLaw
@@ -314,3 +319,57 @@ def test_perturbations_that_insiders_know_hide_no_state() -> None:
     outside, inside = Eavesdropper(1), Coalition(1)
     assert np.all(seen(made, inside).views[inside.name]["state/message"] < 1e-12)
     assert np.all(seen(made, outside).views[outside.name]["state/message"][:2].mean(axis=1) > 0.1)
+
+
+@pytest.mark.parametrize("name", ["average", "sum", "likelihood"])
+def test_estimates_of_the_mean_need_the_observation(name: str) -> None:
+    """With an observation they come near it, with random signs in its place they do not."""
+    view = WorstCase(1)
+    made = simulation(encrypted(), problem=constant(), iterations=200)
+    found = curves(seen(made, view), view)[name]
+    control = curves(seen(made, view, control=True), view)[name]
+    assert found.error.high[-1] < 0.15
+    assert control.error.low[-1] > 0.8
+
+
+@pytest.mark.parametrize("kind", ["regression", "weighted regression"])
+def test_regressions_need_the_observation(kind: str) -> None:
+    view = Eavesdropper(1)
+    x0 = np.random.default_rng(2).normal(size=(4, 2)) * 3
+    made = simulation(ConventionalDSGD(STEPSIZE), x0=x0, iterations=200)
+    found = curves(seen(made, view), view)
+    control = curves(seen(made, view, control=True), view)
+    for probe in ("x_0", "x*"):
+        assert found[f"{kind} at {probe}"].error.high[-1] < 1e-3
+        assert control[f"{kind} at {probe}"].error.low[-1] > 0.7
+
+
+# What an audit refuses
+
+
+def test_methods_that_fail_or_send_nothing_are_refused() -> None:
+    wild = simulation(EncryptedDSGD(GAMMA, PowerLaw(1e7, 0.9)), runs=100)
+    with pytest.raises(InputError, match=r"^methods\.m = '100 failed runs'"):
+        audit(wild)
+    with pytest.raises(InputError, match=r"^methods = .*in which something is sent"):
+        audit(simulation(CentralizedSGD(STEPSIZE), runs=100))
+    with pytest.raises(InputError, match=r"^iterations = 2: expected at least 3"):
+        audit(simulation(encrypted(), iterations=2, points=2))
+
+
+def test_what_is_chosen_on_one_half_is_measured_on_the_other() -> None:
+    """Of many worthless attacks the best looks good where it was chosen, and nowhere else."""
+    rng = np.random.default_rng(0)
+    halves = [
+        [
+            ErrorCurve("inversion", np.arange(500), Curve(value, value, value), np.ones(500), 100)
+            for value in [1 + 0.05 * rng.normal(size=500)]
+        ]
+        for _ in range(2)
+    ]
+    both, alone = scores(*halves).gradient, scores(halves[0]).gradient
+    assert both is not None
+    assert alone is not None
+    assert alone.error.value < 0.9
+    assert abs(both.error.value - 1) < 0.15
+    assert both.iteration == alone.iteration
