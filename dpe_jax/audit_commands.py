@@ -31,7 +31,7 @@ from dpe_jax.options import changes
 from dpe_jax.paillier.setup import Encryption
 from dpe_jax.privacy.audit import Audit, audit
 from dpe_jax.privacy.pareto import Price, prices
-from dpe_jax.privacy.report import Part, Report, cell_lines, markdown
+from dpe_jax.privacy.report import Part, Report, markdown
 from dpe_jax.privacy.scores import RULE
 from dpe_jax.progress import Bars
 from dpe_jax.replays import asked_encryption
@@ -106,7 +106,7 @@ def show(screen: Console, report: Report) -> None:
     for view in found.views:
         table.add_column(view)
     for name in found.methods:
-        cells = [cell_lines(found.cell(name, view)) for view in found.views]
+        cells = [report.lines(found.cell(name, view)) for view in found.views]
         table.add_row(name, *("\n".join(cell) for cell in cells))
         table.add_section()
     screen.print(table, "")

@@ -242,8 +242,15 @@ def test_cells() -> None:
     found = audit()
     assert cell_lines(found.cell("plain", EAVESDROPPER)) == ["3", "nothing to attack"]
     score, gradient, sign, mean, state = cell_lines(found.cell("signed", NEIGHBOR))
-    assert (score, sign, mean, state) == ("0", "± 35.0% wrong at 7", "mean 0.40", "x 0.01")
+    assert (score, sign, mean, state) == (
+        *("0", "± 35.0 [34.0, 36.0] % wrong at 7"),
+        *("mean 0.40 [0.39, 0.41]", "x 0.01 [0.00, 0.02]"),
+    )
     assert gradient == "g 0.80 [0.79, 0.81] at 7"
+    advantage = Estimate(0.07, 0.01, 0.13)
+    assert cell_lines(found.cell("plain", EAVESDROPPER), advantage)[1] == (
+        "ciphertexts 0.07 [0.01, 0.13]"
+    )
     # The states are given, which is no leak of them.
     own = found.cell("signed", GRANTED)
     assert own.scores.total == 0

@@ -11,7 +11,7 @@ from dpe_jax.privacy.attacks import ErrorCurve
 from dpe_jax.privacy.audit import Audit, Cell
 from dpe_jax.privacy.leaks import EVERYONE, GRANTED
 from dpe_jax.privacy.pareto import Price
-from dpe_jax.privacy.report import Report, cell_lines, scored
+from dpe_jax.privacy.report import Report, scored
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,7 +112,7 @@ def _scores(report: Report) -> "Figure":
                 corner, width, height, facecolor=_SHADES[scored(cell)], edgecolor="white", lw=1.5
             )
             axes.add_patch(box)
-            score, *rest = cell_lines(cell)
+            score, *rest = report.lines(cell)
             axes.text(corner[0] + 0.07, middle, score, va="center", fontsize=11, fontweight="bold")
             axes.text(corner[0] + 0.26, middle, "\n".join(rest), va="center", fontsize=6.2)
     return figure

@@ -157,6 +157,11 @@ def means(audit: Audit, simulation: Simulation) -> list[str]:
         likely = cell.slopes.get("likelihood")
         if likely is not None and likely.high < found.low:
             text += f"; the bounds of the multipliers give it faster, slope {estimate(likely)}"
+        elif likely is not None and likely.low >= 0:
+            text += (
+                f"; the bounds of the multipliers are of no use (slope {estimate(likely)}): "
+                "the noise of gradients breaks them"
+            )
         text += f". The best so far is {leak.attack}, a relative error of {estimate(leak.error)}"
         told.append(f"{text} at k = {leak.iteration}.")
     return told
@@ -264,7 +269,8 @@ def share(found: Estimate) -> str:
 
 def _how_near(leak: Leak, one: EncryptedDSGD) -> str:
     if leak.unit == "share":
-        return f"to within δ in all but {share(leak.error)} of runs (at k = {leak.iteration})"
+        missed = share(leak.error)
+        return f"to within δ at k = {leak.iteration}, but for {missed} of runs"
     delta = float(one.delta)
     near = f"to {estimate(leak.error)}, the guess being {leak.chance:.3g} off"
     return f"to within δ = {delta:.3g}: {near}" if leak.error.high <= delta else near

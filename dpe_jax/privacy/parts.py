@@ -141,7 +141,18 @@ def ciphertexts(key_bits: int, insecure: bool, seed: int, fanout: Fanout) -> Par
         f"Times of encryption told two messages apart in {slow} of {len(told)} experiments, each "
         "with an interval of 95 %: an observation on one machine, which another run may not repeat."
     )
-    return Part("ciphertexts", "Ciphertexts", found.to_dict(), lines, (lines[0], timed))
+    most = max(outcome.found.trials for outcome in found.experiments)
+    advantage = max(
+        (
+            one.size
+            for outcome in found.experiments
+            if outcome.found.trials == most
+            for one in outcome.found.advantages.values()
+        ),
+        key=lambda size: size.value,
+    )
+    told_of = lines[0], timed
+    return Part("ciphertexts", "Ciphertexts", found.to_dict(), lines, told_of, advantage)
 
 
 def _success(outcome: Any) -> tuple[int, float]:

@@ -20,6 +20,7 @@ from dpe_jax.privacy.leaks import (
     conventional,
     costs,
     encrypted,
+    hides,
     leak_rows,
     plain_variant,
 )
@@ -68,6 +69,8 @@ class Part:
     """In Markdown."""
     findings: tuple[str, ...] = ()
     """In plain words."""
+    advantage: Estimate | None = None
+    """The largest with which ciphertexts of two messages were told apart, if that was tried."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,13 +85,20 @@ class Report:
 
     @property
     def claims(self) -> tuple[Claim, ...]:
-        """Of each variant that is encrypted."""
-        audit, names = self.audit, encrypted(self.audit, self.simulation)
+        """Of each variant of the proposed method: encrypted, with random stepsizes."""
+        audit = self.audit
+        found = encrypted(audit, self.simulation)
+        names = [name for name, one in found.items() if hides(one)]
         return tuple(
             Claim(criterion, score, view, name, scored(audit.cell(name, view)))
             for criterion, score, view, _ in _CLAIMS
             for name in names
         )
+
+    def lines(self, cell: Cell) -> list[str]:
+        """What a cell of the table says."""
+        told = (part.advantage for part in self.parts if part.advantage is not None)
+        return cell_lines(cell, next(told, None))
 
     @property
     def leaks(self) -> tuple[LeakRow, ...]:
@@ -147,20 +157,29 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def cell_lines(cell: Cell) -> list[str]:
-    """What a cell of the table says: its score, and the numbers that it follows from."""
+def cell_lines(cell: Cell, advantage: Estimate | None = None) -> list[str]:
+    """What a cell of the table says: its score, and the numbers that it follows from.
+
+    `advantage` is that of telling ciphertexts apart, for views that have nothing else.
+    """
     if cell.source == "nothing":
-        return [f"{scored(cell)}", "nothing to attack"]
+        told = "nothing to attack"
+        if advantage is not None:
+            low, high = _short(advantage.low), _short(advantage.high)
+            told = f"ciphertexts {_short(advantage.value)} [{low}, {high}]"
+        return [f"{scored(cell)}", told]
     found = cell.scores
     lines = [f"{scored(cell)}", f"g {_relative(found.gradient)}{_when(found.gradient)}"]
     if found.sign is not None:
-        lines.append(f"± {found.sign.error.value:.1%} wrong{_when(found.sign)}")
+        wrong = " ".join(f"{100 * number:.1f}" for number in found.sign.error)
+        value, low, high = wrong.split()
+        lines.append(f"± {value} [{low}, {high}] % wrong{_when(found.sign)}")
     if found.mean is not None:
-        lines.append(f"mean {_brief(found.mean)}")
+        lines.append(f"mean {_relative(found.mean)}")
     if cell.view == GRANTED:
         lines.append("x given")
     elif found.state is not None:
-        lines.append(f"x {_brief(found.state)}")
+        lines.append(f"x {_relative(found.state)}")
     return lines
 
 
@@ -203,7 +222,9 @@ def markdown(report: Report, figures: list[str]) -> str:
         "",
         "Each cell: score (g: error on a single gradient, ±: wrong signs, mean: error on the "
         "long-run mean, x: error on the state). Errors are relative to saying 0, that of a state "
-        "to the best guess without an attack; of signs, 50 % are guessed wrong. Of each kind, the "
+        "to the best guess without an attack; of signs, 50 % are guessed wrong. Of ciphertexts "
+        "alone: the largest advantage with which those of two messages were told apart. Of each "
+        "kind, the "
         "attack and iteration that do best in one half of the runs, as measured in the other half.",
         "",
         *_scores(report),
@@ -236,7 +257,7 @@ def _scores(report: Report) -> list[str]:
     audit = report.audit
     rows = [["method", *audit.views]]
     for name in audit.methods:
-        cells = [cell_lines(audit.cell(name, view)) for view in audit.views]
+        cells = [report.lines(audit.cell(name, view)) for view in audit.views]
         rows.append([name, *(f"**{score}** ({', '.join(rest)})" for score, *rest in cells)])
     return table(rows)
 
@@ -356,11 +377,6 @@ def _relative(leak: Leak | None) -> str:
         return "unknown"
     low, high = (_short(error / leak.chance) for error in leak.error[1:])
     return f"{_short(leak.error.value / leak.chance)} [{low}, {high}]"
-
-
-def _brief(leak: Leak) -> str:
-    error: Estimate = leak.error
-    return _short(error.value / leak.chance)
 
 
 def _short(number: float) -> str:
