@@ -12,6 +12,8 @@ from common import gradient, objective
 from dpe_jax.errors import InputError, OptimumError
 from dpe_jax.problems import EmpiricalRisk, arrays, breast_cancer, reference
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 
 def user_loss(x, sample):
     """Least squares with one intercept a group; the group is an integer of the sample."""

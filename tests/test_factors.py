@@ -15,6 +15,8 @@ from dpe_jax.factors import CoordinateFactors, LinkFactors, PublicFactors
 from dpe_jax.network import Network
 from dpe_jax.problems import Quadratic
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 STEPS = 25
 RANDOM = [LinkFactors(), CoordinateFactors(2, 5), LinkFactors(3, 3), CoordinateFactors(1, 40)]
 

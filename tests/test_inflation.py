@@ -11,6 +11,8 @@ from dpe_jax.problems import Quadratic, breast_cancer
 from dpe_jax.schedules import PowerLaw
 from dpe_jax.stepsizes import TwoPoint, Uniform
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 UNLIKE = Quadratic.random(5, 2, seed=2, noise=0.5)
 
 

@@ -16,6 +16,8 @@ from dpe_jax.privacy.images import pictures, scores
 from dpe_jax.privacy.images.networks import Classifier, ConvNet, FullyConnected, gradients
 from dpe_jax.problems.digits import network_logits
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 
 def numpy_convnet(network: ConvNet, vector: np.ndarray, picture: np.ndarray) -> np.ndarray:
     """Logits by one two-dimensional correlation for each pair of channels."""

@@ -22,7 +22,10 @@ from dpe_jax.results import Stored, load
 from dpe_jax.verification import Report, verify
 
 # Nearest rounding is warned of, as are matrices whose Γ is coarse.
-pytestmark = pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning"),
+    pytest.mark.slow,  # together over 20 s
+]
 
 CONFIG = {"runs": 5, "iterations": 9, "trace": [0, 3], "methods": {"a": TABLE, "b": TABLE}}
 PARTS = 12

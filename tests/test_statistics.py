@@ -17,6 +17,8 @@ from dpe_jax.schedules import PowerLaw
 from dpe_jax.stepsizes import Gamma, Multipliers, NoMultipliers, Normal, TwoPoint, Uniform
 from dpe_jax.study import simulate
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 LIMIT = 5.0
 FACTORS = (2 / 3, 1.5)
 GAMMA, STEPSIZE = PowerLaw(0.8, 0.6), PowerLaw(0.5, 0.9)
