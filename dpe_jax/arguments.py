@@ -31,6 +31,7 @@ def read(options: argparse.Namespace, left_over: list[str]) -> None:
         ("processes", 1, 10**6),
         ("process", 0, 10**6 - 1),
         ("target", 0, 2**31),
+        ("neighbor", 0, 2**31),
         ("start", 0, 2**32 - 2),
     ):
         text = getattr(options, name, None)

@@ -41,6 +41,7 @@ from dpe_jax.study import Study, processors
 
 _OPTIONS = {
     "target": "--target",
+    "neighbor": "--neighbor",
     "coalition": "--coalition",
     "start": "--from",
     "runs": "--runs",
@@ -68,6 +69,7 @@ def run_audit(
             found = audit(
                 simulation,
                 target=options.target,
+                neighbor=options.neighbor,
                 coalition=tuple(options.coalition or ()),
                 start=options.start,
                 told=lambda name: log.print(f"{name}: runs, observers and attacks"),
@@ -116,7 +118,7 @@ def show(screen: Console, report: Report) -> None:
 
 def _default_folder(config: Config, options: argparse.Namespace) -> Path:
     """dpe-results/<name>-<hash of everything that decides the result>-audit."""
-    names = ("target", "coalition", "start", "without", "key_bits", "no_figures")
+    names = ("target", "neighbor", "coalition", "start", "without", "key_bits", "no_figures")
     asked = {name: getattr(options, name) for name in names}
     canonical = json.dumps([config.model_dump(mode="json"), asked], sort_keys=True)
     short = hashlib.sha256(canonical.encode()).hexdigest()[:8]
@@ -152,9 +154,10 @@ def _parts(
         )
     if "ciphertexts" not in without:
         log.print(f"ciphertexts: experiments with keys of {options.key_bits} bits")
-        insecure = options.insecure_test_keys
         workers = Processes(processors())
-        made.append(parts.ciphertexts(options.key_bits, insecure, simulation.seed, workers))
+        made.append(
+            parts.ciphertexts(simulation, options.key_bits, options.insecure_test_keys, workers)
+        )
     return tuple(made)
 
 

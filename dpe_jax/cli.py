@@ -193,6 +193,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("config", metavar="PRESET|CONFIG", help="a preset, or a path to a .toml file")
     sub.add_argument("--target", metavar="I", default="0", help="the agent that is looked at (0)")
     sub.add_argument(
+        "--neighbor", metavar="J", help="the one that is curious alone (the one that hears most)"
+    )
+    sub.add_argument(
         "--coalition", metavar="AGENTS", help="a view of these agents as well, such as 1,2"
     )
     sub.add_argument(

@@ -18,21 +18,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from dpe_jax.algorithms import EncryptedDSGD
-from dpe_jax.cost import protocol_of
 from dpe_jax.experiment import find_config, override
 from dpe_jax.fanout import Processes
 from dpe_jax.folder import read_json, write_json
-from dpe_jax.paillier.replay import Stretch
 from dpe_jax.paillier.setup import Encryption
-from dpe_jax.privacy.ciphertexts import Wire, audit, watched
-from dpe_jax.privacy.transcripts import transcript
-from dpe_jax.study import simulate
+from dpe_jax.privacy.ciphertexts import audit
+from dpe_jax.privacy.recorded import wires
 
 OUT = Path(__file__).parent.parent / "results" / "privacy" / "ciphertexts.json"
-_ITERATIONS = 80
 _SHORTEST = 2048
 
 
@@ -50,7 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
     began = time.perf_counter()
     insecure = options.key_bits < _SHORTEST
     found = audit(options.key_bits, insecure_test_keys=insecure, fanout=Processes(options.workers))
-    trajectory = _trajectory(Encryption("fast", "short", options.key_bits, insecure))
+    simulation = override(find_config("five-agents"), {"runs": 1}).build()
+    encryption = Encryption("fast", "short", options.key_bits, insecure)
+    trajectory = wires(simulation, encryption)["encrypted"]
     seconds = time.perf_counter() - began
     versions = {name: version(name) for name in ("dpe-jax", "phe", "gmpy2", "scikit-learn")}
     where = {
@@ -68,33 +63,6 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"\n{verdict}: p = {found.family_p:.2g} of {len(found.tests)} tests, {seconds:.0f} s")
     sound = trajectory.sizes.fixed and trajectory.repeats == 0
     return 0 if found.passed and sound else 1
-
-
-def _trajectory(encryption: Encryption) -> Wire:
-    """The transcript of the first iterations of a run of `five-agents`."""
-    simulation = override(find_config("five-agents"), {"runs": 1, "trace": [0]}).build()
-    method = simulation.algorithms["encrypted"]
-    assert isinstance(method, EncryptedDSGD)
-    result = simulate(
-        {"encrypted": method},
-        simulation.problem,
-        simulation.network,
-        runs=1,
-        iterations=_ITERATIONS,
-        trace=(0,),
-        metrics=(),
-        points=2,
-        seed=simulation.seed,
-        x0=simulation.x0,
-    )
-    trace = result.traces["encrypted"]
-    gains = np.asarray(method.table(simulation.network, np.arange(_ITERATIONS)).gain)
-    arrays = (trace.state[0], trace.level[0], trace.sums[0], trace.increment[0])
-    stretch = Stretch("encrypted", 0, 0, gains, *arrays)
-    protocol = protocol_of(result.simulation, "encrypted", encryption)
-    keys = encryption.generate(protocol.agents)
-    seen = transcript(protocol, stretch, encryption.backend(), keys)
-    return watched("fast short", protocol, stretch, seen)
 
 
 def tables(result: dict[str, Any]) -> list[str]:

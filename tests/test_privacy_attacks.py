@@ -20,7 +20,7 @@ from dpe_jax.network import Network
 from dpe_jax.privacy.attacks import ErrorCurve, gradient_curves, slope, state_curves
 from dpe_jax.privacy.audit import audit
 from dpe_jax.privacy.intervals import Curve
-from dpe_jax.privacy.observe import Observed, Truth, exact_gradients, observed
+from dpe_jax.privacy.observe import Observed, exact_gradients, observed, truth_of
 from dpe_jax.privacy.scores import scores
 from dpe_jax.privacy.views import Coalition, Eavesdropper, Neighbor, View, WorstCase
 from dpe_jax.problems import EmpiricalRisk, Quadratic, SensorEstimation
@@ -58,7 +58,7 @@ def simulation(algorithm: Algorithm, **changes: Any) -> Simulation:
 
 
 def seen(made: Simulation, view: View, start: int = 0, control: bool = False) -> Observed:
-    truth = Truth.of(made, view.target)
+    truth = truth_of(made, view.target)
     return observed(made, "m", [view], truth, start=start, control=control)
 
 

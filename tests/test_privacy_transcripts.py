@@ -3,16 +3,21 @@
 import dataclasses
 import functools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from stretches import COORDINATE, FIVE, LINK, PATH, implementation, keys, protocol, stretch_of
 
 from dpe_jax.errors import InputError
+from dpe_jax.experiment import find_config, override
 from dpe_jax.paillier.channel import Channel, Message
 from dpe_jax.paillier.protocol import LEVEL_LIMIT
 from dpe_jax.paillier.replay import replay
+from dpe_jax.paillier.setup import Encryption
 from dpe_jax.privacy.broken import BrokenBackend, Flaw
+from dpe_jax.privacy.intervals import Balanced
+from dpe_jax.privacy.recorded import wires
 from dpe_jax.privacy.transcripts import (
     EavesdropperTranscript,
     as_text,
@@ -39,6 +44,12 @@ def seen(flaw: Flaw | None) -> EavesdropperTranscript:
     kit = implementation("short")
     kit = kit if flaw is None else BrokenBackend(kit, flaw)
     return transcript(RULES, chosen_states(RULES, drawn()), kit, keys(5))
+
+
+def attacked(*arguments: Any) -> Balanced:
+    found = level_attack(*arguments)
+    assert found is not None
+    return found
 
 
 def test_a_transcript_is_the_wire_and_the_public_keys() -> None:
@@ -141,22 +152,53 @@ def test_no_ciphertext_comes_again_unless_randomness_does() -> None:
 @pytest.mark.parametrize("kind", ["level", "reply"])
 @pytest.mark.parametrize("threshold", [0.0, None])
 def test_bytes_of_a_transcript_do_not_tell_the_sign_of_a_state(kind, threshold) -> None:
-    found = level_attack(seen(None), RULES, drawn(), kind, 1, threshold)
+    found = attacked(seen(None), RULES, drawn(), kind, 1, threshold)
     assert found.p_value > RARE
     assert found.advantage.high - found.advantage.low < 0.65
     assert found.positives + found.negatives == 30 * (5 if kind == "level" else 2 * len(FIVE))
-    caught = level_attack(seen("deterministic"), RULES, drawn(), kind, 1, threshold)
+    caught = attacked(seen("deterministic"), RULES, drawn(), kind, 1, threshold)
     assert caught.p_value < RARE
     if threshold == 0:
         assert caught.advantage.value == 1
 
 
 def test_a_bias_of_one_bit_is_found_and_measured() -> None:
-    found = level_attack(seen("biased"), RULES, drawn(), "level", 1, 0.0)
+    found = attacked(seen("biased"), RULES, drawn(), "level", 1, 0.0)
     assert found.p_value < RARE
     assert abs(found.advantage.value - 0.75) < 5 * np.sqrt(7 / 16 / 150)
     # The other coordinate lies below in the plaintext and does not make its sign.
-    assert level_attack(seen("biased"), RULES, drawn(), "level", 0, 0.0).p_value > RARE
+    assert attacked(seen("biased"), RULES, drawn(), "level", 0, 0.0).p_value > RARE
+
+
+def test_plaintexts_on_one_side_leave_nothing_to_tell_apart() -> None:
+    levels = np.abs(drawn()) + 1
+    wire = transcript(RULES, chosen_states(RULES, levels), implementation("short"), keys(5))
+    assert level_attack(wire, RULES, levels, "level", 1, 0.0) is None
+    assert level_attack(wire, RULES, levels, "level", 1, None) is not None
+
+
+@pytest.mark.parametrize("flaw", [None, "deterministic"])
+def test_runs_of_a_simulation_are_replayed_and_listened_to(flaw, monkeypatch) -> None:
+    config = override(find_config("audit"), {"runs": 1, "iterations": 60})
+    made = config.build()
+    chosen = ("encrypted", "signed", "link-factors", "coordinate-factors", "conventional")
+    made = replace(made, algorithms={name: made.algorithms[name] for name in chosen})
+    if flaw is not None:
+        broken = BrokenBackend(implementation("short"), flaw)
+        monkeypatch.setattr(Encryption, "backend", lambda _: broken)
+    found = wires(made, Encryption("fast", "short", 256, True))
+    # `signed` has the protocol of `encrypted`, and what is in plaintext has no ciphertexts.
+    assert list(found) == ["encrypted", "link-factors", "coordinate-factors"]
+    for wire in found.values():
+        assert (wire.iterations, wire.sizes.fixed) == (60, True)
+        # Both ways over each of 8 links: a key, and each iteration a level and a reply.
+        assert wire.messages == 2 * 8 * (1 + 2 * 60)
+        assert set(wire.attacks) == {"level", "reply"}
+        if flaw is None:
+            assert wire.repeats == 0
+            assert wire.least_p > RARE
+        else:
+            assert wire.repeats > 0
 
 
 def test_the_ciphertext_that_holds_a_coordinate_is_attacked() -> None:
@@ -167,5 +209,5 @@ def test_the_ciphertext_that_holds_a_coordinate_is_attacked() -> None:
     wire = transcript(rules, chosen_states(rules, levels), kit, keys(5, 160))
     top = rules.packing.slots - 1
     for coordinate, telling in ((top, True), (top + 1, False), (6, True)):
-        found = level_attack(wire, rules, levels, "level", coordinate, 0.0)
+        found = attacked(wire, rules, levels, "level", coordinate, 0.0)
         assert (found.advantage.value == 1) == telling

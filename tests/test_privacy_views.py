@@ -12,7 +12,7 @@ from dpe_jax.algorithms import Algorithm, CentralizedSGD, ConventionalDSGD, Encr
 from dpe_jax.errors import InputError
 from dpe_jax.factors import CoordinateFactors, Factors, LinkFactors, PublicFactors
 from dpe_jax.network import Network
-from dpe_jax.privacy.observe import Truth, audited, observed
+from dpe_jax.privacy.observe import audited, observed, truth_of
 from dpe_jax.privacy.replies import (
     from_many_factors,
     from_one_factor,
@@ -93,8 +93,22 @@ def test_what_is_no_view_is_refused() -> None:
     assert neighbors(PATH, 2) == (1, 3)
     assert neighbors(PATH, 0) == (1,)
     assert [view.target for view in views(PATH, 3)] == [3, 3, 3, 3]
+    with pytest.raises(InputError, match=r"^neighbor = 4"):
+        views(PATH, 2, 4)
+    with pytest.raises(InputError, match=r"^target = 9"):
+        views(PATH, 9)
     assert not audited(CentralizedSGD(STEPSIZE))
     assert audited(encrypted())
+
+
+def test_the_neighbor_that_hears_most_is_looked_at_unless_one_is_chosen() -> None:
+    # Of the three around agent 0 only 2 hears both others; on a path none hears any.
+    network = Network.from_edges([(0, 1), (0, 2), (0, 4), (1, 2), (2, 4), (2, 3)])
+    assert views(network, 0)[1] == Neighbor(0, 2)
+    assert views(network, 0, 4)[1] == Neighbor(0, 4)
+    assert views(PATH, 2)[1] == Neighbor(2, 1)
+    heard = [Neighbor(0, agent).knowledge(encrypted(), network).heard for agent in (1, 2, 4)]
+    assert [sum(agents) for agents in heard] == [3, 5, 3]
 
 
 # Replies
@@ -192,7 +206,7 @@ def test_collusion_recovers_the_state_within_a_level(factors: Factors) -> None:
     problem = Quadratic.random(5, 3, seed=1, noise=0.3)
     made = Simulation({"m": method}, problem, Network.complete(5), 128, 20, points=5)
     view = Coalition(1)
-    found = observed(made, "m", [view], Truth.of(made, 1), start=0).views[view.name]
+    found = observed(made, "m", [view], truth_of(made, 1), start=0).views[view.name]
     within = np.mean(found["state/collusion"][1:] <= delta, axis=1)
     assert np.all(within > 0.95)
     # What stands beside it: that the target is where the first insider is.

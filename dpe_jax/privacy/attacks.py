@@ -59,12 +59,6 @@ class ErrorCurve:
         """One point."""
         return Estimate(*(float(column[point]) for column in self.error))
 
-    def best(self) -> tuple[int, Estimate]:
-        """Iteration and error where it is smallest relative to chance."""
-        relative = np.where(np.isfinite(self.error.value), self.error.value / self.chance, np.inf)
-        point = int(np.argmin(relative))
-        return int(self.iteration[point]), self.at(point)
-
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {

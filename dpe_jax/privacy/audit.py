@@ -11,7 +11,7 @@ from dpe_jax.errors import InputError
 from dpe_jax.privacy.attacks import ErrorCurve, gradient_curves, slope, state_curves
 from dpe_jax.privacy.information import Information, information_table
 from dpe_jax.privacy.intervals import Estimate
-from dpe_jax.privacy.observe import Observed, Truth, audited, observed
+from dpe_jax.privacy.observe import Observed, audited, observed, truth_of
 from dpe_jax.privacy.scores import Scores, scores
 from dpe_jax.privacy.views import Coalition, View, views
 from dpe_jax.simulation import Simulation
@@ -111,6 +111,7 @@ def audit(
     simulation: Simulation,
     *,
     target: int = 0,
+    neighbor: int | None = None,
     coalition: tuple[int, ...] = (),
     start: int | None = None,
     told: Callable[[str], None] = lambda _: None,
@@ -118,10 +119,11 @@ def audit(
 ) -> Audit:
     """Run every method with all observers, and judge what they learn.
 
-    `coalition` adds a view of chosen agents; `start` is the first iteration that is averaged over,
-    by default a tenth of all. InputError for a target or agents that are no view on the network,
-    for fewer than 100 runs, for a simulation in which nothing is sent, and for a method of which
-    half of the runs fail.
+    `neighbor` is the one that is curious alone, by default the one that hears most of the target's
+    other neighbors; `coalition` adds a view of chosen agents; `start` is the first iteration that
+    is averaged over, by default a tenth of all. InputError for a target or agents that are no view
+    on the network, for fewer than 100 runs, for a simulation in which nothing is sent, and for a
+    method of which half of the runs fail.
     """
     if simulation.iterations < 3:
         raise InputError("iterations", simulation.iterations, "at least 3")
@@ -133,7 +135,7 @@ def audit(
         raise InputError("start", start, accepted)
     if not 0 <= target < simulation.network.agents:
         raise InputError("target", target, f"an agent, 0 to {simulation.network.agents - 1}")
-    chosen: tuple[View, ...] = views(simulation.network, target)
+    chosen: tuple[View, ...] = views(simulation.network, target, neighbor)
     if coalition:
         own = Coalition(target, coalition)
         own.members(simulation.network)
@@ -143,7 +145,7 @@ def audit(
         accepted = "at least one method in which something is sent"
         raise InputError("methods", list(simulation.algorithms), accepted)
     cells: list[Cell] = []
-    accuracy, truth = {}, Truth.of(simulation, target)
+    accuracy, truth = {}, truth_of(simulation, target)
     for name, algorithm in methods.items():
         told(name)
         seen = observed(simulation, name, chosen, truth, start=start, progress=progress)

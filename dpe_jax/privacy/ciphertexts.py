@@ -305,12 +305,13 @@ def watched(
     `LEAST_ITERATIONS` to learn from.
     """
     last = min(protocol.dim, protocol.packing.slots) - 1
-    attacks = {}
+    attacks: dict[str, Balanced] = {}
     if stretch.count >= LEAST_ITERATIONS:
-        attacks = {
+        tried = {
             kind: level_attack(seen, protocol, stretch.level, kind, last, threshold)
             for kind in KINDS
         }
+        attacks = {kind: found for kind, found in tried.items() if found is not None}
     looked = sizes(seen, protocol), repeats(seen)
     return Wire(scheme, stretch.count, len(seen.messages), *looked, attacks)
 

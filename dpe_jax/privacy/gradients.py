@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int64
 from dpe_jax import lanes
 from dpe_jax.algorithms import Disclosure, EncryptedDSGD
 from dpe_jax.privacy.replies import guessed, replies
-from dpe_jax.privacy.views import Knowledge, Source
+from dpe_jax.privacy.views import Knowledge
 from dpe_jax.watching import Sight, Watcher
 
 MOST_REGRESSED = 16
@@ -28,6 +28,17 @@ CONTROL_STREAM = 5
 """Random signs that make an observation worthless, for negative controls."""
 
 OnTarget = Float[Array, "dim lanes"]
+
+
+class Truth(eqx.Module):
+    """What estimates of the target's cost are compared with."""
+
+    goal: Float[np.ndarray, " dim"] | Float[Array, " dim"]
+    """∇f_t(x*); NaN where no x* is known."""
+    probes: Float[np.ndarray, "probes dim"] | Float[Array, "probes dim"]
+    """x_0 of the target, and x* if it is known: a regression has to tell the gradient there."""
+    answers: Float[np.ndarray, "probes dim"] | Float[Array, "probes dim"]
+    """∇f_t there."""
 
 
 class Window(eqx.Module):
@@ -71,42 +82,17 @@ class GradientWatch(Watcher):
     """One view on one target's gradients; see `attacks.gradient_curves` for what is read."""
 
     target: int = eqx.field(static=True)
-    source: Source = eqx.field(static=True)
-    heard: tuple[bool, ...] = eqx.field(static=True)
-    insiders: tuple[int, ...] = eqx.field(static=True)
-    near: tuple[int, ...] = eqx.field(static=True)
+    knowledge: Knowledge = eqx.field(static=True)
+    """Of a view that has a source."""
+    truth: Truth
     start: int = eqx.field(static=True)
     """The first iteration that is averaged over."""
     coordinates: tuple[int, ...] = eqx.field(static=True)
     """Those of which single estimates are recorded."""
     support: tuple[float, float] = eqx.field(static=True)
     """Bounds of the multipliers."""
-    goal: Float[np.ndarray, " dim"] | Float[Array, " dim"]
-    """∇f_t(x*), or NaN where no x* is known."""
-    probes: Float[np.ndarray, "probes dim"] | Float[Array, "probes dim"]
-    """Points at which a regression has to tell the gradient."""
-    answers: Float[np.ndarray, "probes dim"] | Float[Array, "probes dim"]
-    """∇f_t there."""
     control: bool = eqx.field(static=True, default=False)
     """Whether random signs take all that m says of g: for negative controls."""
-
-    @classmethod
-    def of(
-        cls,
-        target: int,
-        knowledge: Knowledge,
-        *,
-        start: int,
-        coordinates: tuple[int, ...],
-        support: tuple[float, float],
-        goal: Float[np.ndarray, " dim"],
-        probes: Float[np.ndarray, "probes dim"],
-        answers: Float[np.ndarray, "probes dim"],
-        control: bool = False,
-    ) -> "GradientWatch":
-        """The observer of a view; `knowledge` has a source."""
-        known = knowledge.source, knowledge.heard, knowledge.insiders, knowledge.near
-        return cls(target, *known, start, coordinates, support, goal, probes, answers, control)
 
     def begin(self, agents: int, dim: int, lanes: int) -> Held:
         """Nothing is known."""
@@ -125,7 +111,7 @@ class GradientWatch(Watcher):
         held = self._completed(watched, sight, state)
         target = self.target
         # RSS mixes the messages, and hides the state in them: from there the update starts.
-        start = seen.said[target] if self.source == "messages" else state
+        start = seen.said[target] if self.knowledge.source == "messages" else state
         return Held(
             start + mixing,
             state,
@@ -162,15 +148,17 @@ class GradientWatch(Watcher):
         return values
 
     def _regresses(self, dim: int) -> bool:
-        return dim <= MOST_REGRESSED and len(self.probes) > 0
+        return dim <= MOST_REGRESSED and len(self.truth.probes) > 0
 
     def _seen(self, sight: Sight) -> tuple[Disclosure, OnTarget, OnTarget]:
         """What is disclosed, x̂ of the target, and what its neighbors' messages add to it."""
         target, exchange, step = self.target, sight.exchange, sight.step
-        inside = jnp.array([agent in self.insiders for agent in range(len(self.heard))])
+        inside = jnp.array(
+            [agent in self.knowledge.insiders for agent in range(len(self.knowledge.heard))]
+        )
         algorithm = sight.algorithm
         seen = algorithm.disclosed(step, exchange, sight.draws, sight.row, inside)
-        if self.source == "states":
+        if self.knowledge.source == "states":
             x = step.position[target]
             unit = _lattice_unit(sight)
             return seen, x, step.mixing[target].astype(x.dtype) * unit
@@ -184,13 +172,13 @@ class GradientWatch(Watcher):
             link = exchange.incident[target, slot]
             other = exchange.links[link].sum() - target
             weight = jnp.abs(exchange.signed[target, slot]) * exchange.unit
-            weight = jnp.where(jnp.array(self.heard)[other], weight, 0.0)
+            weight = jnp.where(jnp.array(self.knowledge.heard)[other], weight, 0.0)
             difference = said[other] - said[target]
             if products is not None:
                 difference = difference * (products[link] / mean**2)
             mixing = mixing + weight * difference
         state = seen.state[target]
-        if self.source == "replies":
+        if self.knowledge.source == "replies":
             state = self._guessed(sight)
         return seen, state, jnp.asarray(seen.gain) * mixing
 
@@ -198,7 +186,7 @@ class GradientWatch(Watcher):
         """x̂ from replies with private factors."""
         algorithm = sight.algorithm
         assert isinstance(algorithm, EncryptedDSGD)  # only its views have this source
-        own, received, c = replies(sight, algorithm.factors, self.target, self.near)
+        own, received, c = replies(sight, algorithm.factors, self.target, self.knowledge.near)
         return guessed(own, received, c, algorithm.factors) * algorithm.delta
 
     def _estimate(self, watched: Held, sight: Sight, state: OnTarget) -> OnTarget:
@@ -226,7 +214,9 @@ class GradientWatch(Watcher):
         )
         products, responses = watched.products, watched.responses
         if products is not None and responses is not None:
-            z = jnp.concatenate([jnp.ones_like(state[:1]), watched.state - self.probes[0][:, None]])
+            z = jnp.concatenate(
+                [jnp.ones_like(state[:1]), watched.state - self.truth.probes[0][:, None]]
+            )
             # What messages hide is divided by λ̄, so that later iterations may say less of g.
             w = jnp.stack([jnp.ones_like(weight), weight**2])
             w = jnp.where(sight.k > 0, w, 0.0)[:, None, None]
@@ -247,7 +237,7 @@ class GradientWatch(Watcher):
         T = jnp.maximum(count, 1).astype(jnp.float64)
         weights = jnp.where(window.weights == 0, 1.0, window.weights)
         mean, weighted = window.gradients / T, window.weighted_gradients / weights
-        goal = jnp.asarray(self.goal)[:, None]
+        goal = jnp.asarray(self.truth.goal)[:, None]
         found = {
             "average": (window.estimates / T, mean),
             "sum": (window.weighted_estimates / weights, weighted),
@@ -286,10 +276,14 @@ class GradientWatch(Watcher):
         ridge = jnp.where(trace > 0, 1e-12 * trace, 1.0) * jnp.eye(size)
         coefficients = jnp.linalg.solve(A + ridge, B)
         z = jnp.concatenate(
-            [jnp.ones((len(self.probes), 1)), jnp.asarray(self.probes) - self.probes[0]], axis=1
+            [
+                jnp.ones((len(self.truth.probes), 1)),
+                jnp.asarray(self.truth.probes) - self.truth.probes[0],
+            ],
+            axis=1,
         )
         predicted = jnp.einsum("pk,lwkd->wpdl", z, coefficients)
-        answers = jnp.asarray(self.answers)[..., None]
+        answers = jnp.asarray(self.truth.answers)[..., None]
         return jnp.sum((predicted - answers) ** 2, axis=2) / jnp.sum(answers**2, axis=1)
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +10,7 @@ from jaxtyping import Float, Int64
 from dpe_jax import philox
 from dpe_jax.algorithms import Algorithm, CentralizedSGD, EncryptedDSGD
 from dpe_jax.draws import Draws
-from dpe_jax.privacy.gradients import GradientWatch
+from dpe_jax.privacy.gradients import GradientWatch, Truth
 from dpe_jax.privacy.states import Several, StateWatch
 from dpe_jax.privacy.views import View, neighbors
 from dpe_jax.problems import Problem
@@ -35,29 +34,17 @@ class Observed:
     """The first iteration of averages."""
     goal: Float[np.ndarray, " dim"]
     """∇f_t(x*); NaN where no x* is known."""
-    coordinates: tuple[int, ...]
 
 
-class Truth(NamedTuple):
-    """What estimates of the target's cost are compared with."""
-
-    goal: Float[np.ndarray, " dim"]
-    """∇f_t(x*); NaN where no x* is known."""
-    probes: Float[np.ndarray, "probes dim"]
-    """x_0 of the target, and x* if it is known."""
-    answers: Float[np.ndarray, "probes dim"]
-    """∇f_t there."""
-
-    @classmethod
-    def of(cls, simulation: Simulation, target: int) -> "Truth":
-        """The exact gradients of a simulation's problem."""
-        problem = simulation.problem
-        probes = [np.asarray(simulation.start, np.float64)[target]]
-        if problem.has_optimum:
-            probes.append(np.asarray(problem.solve().x, np.float64))
-        answers = exact_gradients(problem, np.array(probes), target)
-        goal = answers[-1] if problem.has_optimum else np.full(problem.dim, np.nan)
-        return cls(goal, np.array(probes), answers)
+def truth_of(simulation: Simulation, target: int) -> Truth:
+    """The exact gradients of a simulation's problem."""
+    problem = simulation.problem
+    probes = [np.asarray(simulation.start, np.float64)[target]]
+    if problem.has_optimum:
+        probes.append(np.asarray(problem.solve().x, np.float64))
+    answers = exact_gradients(problem, np.array(probes), target)
+    goal = answers[-1] if problem.has_optimum else np.full(problem.dim, np.nan)
+    return Truth(goal, np.array(probes), answers)
 
 
 def observed(
@@ -81,20 +68,11 @@ def observed(
     for view in views:
         knowledge = view.knowledge(algorithm, network)
         x0 = jnp.asarray(alone.start)
-        watchers[f"{view.name}|s"] = StateWatch(
-            target, knowledge.source, knowledge.insiders, knowledge.near, beside, x0
-        )
+        watchers[f"{view.name}|s"] = StateWatch(target, knowledge, beside, x0)
         if knowledge.source != "nothing":
-            watchers[f"{view.name}|g"] = GradientWatch.of(
-                target,
-                knowledge,
-                start=start,
-                coordinates=coordinates,
-                support=_support(algorithm),
-                goal=truth.goal,
-                probes=truth.probes,
-                answers=truth.answers,
-                control=control,
+            support = _support(algorithm)
+            watchers[f"{view.name}|g"] = GradientWatch(
+                target, knowledge, truth, start, coordinates, support, control
             )
     several = Several(tuple(watchers), tuple(watchers.values()))
     study = Study((alone,), watchers={method: several})
@@ -107,7 +85,7 @@ def observed(
     for name in [name for name in columns if "|" in name]:
         view, _, rest = name.partition("|")
         found[view][rest.partition("/")[2]] = columns.pop(name)
-    return Observed(alone.record, found, columns, start, truth.goal, coordinates)
+    return Observed(alone.record, found, columns, start, np.asarray(truth.goal))
 
 
 def audited(algorithm: Algorithm) -> bool:

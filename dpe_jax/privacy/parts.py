@@ -1,15 +1,21 @@
 """The parts of an audit beside that of trajectories: pictures from gradients, and ciphertexts."""
 
-from collections.abc import Callable
+import dataclasses
+import textwrap
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dpe_jax.algorithms import EncryptedDSGD, TernaryDSGD
 from dpe_jax.fanout import Fanout
+from dpe_jax.paillier.setup import Encryption
 from dpe_jax.privacy.audit import Audit
 from dpe_jax.privacy.findings import estimate
 from dpe_jax.privacy.report import Part, table
 from dpe_jax.simulation import Simulation
+
+if TYPE_CHECKING:
+    from dpe_jax.privacy.ciphertexts import Wire
 
 PICTURES, SHOWN = 16, 8
 """Digits that are attacked, and that a figure shows."""
@@ -74,6 +80,7 @@ def images(
             for label, outcome in best.items()
         ]
         title = f"Digits from one gradient at k = {ITERATION}, {of.network.describe()}"
+        title = "\n".join([title, *textwrap.wrap(_alike(methods), 92)])
         draw.gallery(shown, of.pictures.shape, title, figures, GALLERY)
     results = {
         "network": of.network.describe(),
@@ -93,11 +100,19 @@ def images(
     return Part("images", "Pictures from gradients", results, lines, _recognised(best, methods))
 
 
-def ciphertexts(key_bits: int, insecure: bool, seed: int, fanout: Fanout) -> Part:
-    """The distinguishing experiment and its broken schemes, lengths, transcripts and timings."""
-    from dpe_jax.privacy import ciphertexts as checks
+def ciphertexts(simulation: Simulation, key_bits: int, insecure: bool, fanout: Fanout) -> Part:
+    """The distinguishing experiment and its broken schemes, lengths, transcripts and timings.
 
+    Transcripts are of replays of the simulation's own runs, where it encrypts, and of parties with
+    chosen states.
+    """
+    from dpe_jax.privacy import ciphertexts as checks
+    from dpe_jax.privacy import recorded
+
+    seed = simulation.seed
     found = checks.audit(key_bits, insecure_test_keys=insecure, seed=seed, fanout=fanout)
+    own = recorded.wires(simulation, Encryption("fast", "short", key_bits, insecure))
+    found = dataclasses.replace(found, wires=(*found.wires, *own.values()))
     rows = [["scheme", "path", "flaw", "challenges", "largest advantage", "least p", "caught"]]
     for outcome in (*found.experiments, *found.controls):
         case, played = outcome.case, outcome.found
@@ -113,6 +128,12 @@ def ciphertexts(key_bits: int, insecure: bool, seed: int, fanout: Fanout) -> Par
                 "yes" if outcome.caught else "no",
             ]
         )
+    chosen = found.wires[: len(found.wires) - len(own)]
+    heard = [
+        *(("chosen states", wire, "no") for wire in chosen),
+        *((f"run 0 of {name}", wire, "no") for name, wire in own.items()),
+        *(("chosen states", wire, "yes") for wire in found.wire_controls),
+    ]
     times = [["scheme", "path", "median seconds", "advantage of a threshold"]]
     for scheme, paths in found.timings.items():
         for path, timing in paths.items():
@@ -126,6 +147,11 @@ def ciphertexts(key_bits: int, insecure: bool, seed: int, fanout: Fanout) -> Par
         f"{len(found.controls)} schemes that are broken on purpose were caught.",
         "",
         *table(rows),
+        "",
+        "Whole transcripts, as an eavesdropper has them: whether bytes tell if a coordinate is "
+        "above its median (chosen states: above 0).",
+        "",
+        *table(_wires(heard)),
         "",
         "Times of encrypting either message:",
         "",
@@ -155,9 +181,41 @@ def ciphertexts(key_bits: int, insecure: bool, seed: int, fanout: Fanout) -> Par
     return Part("ciphertexts", "Ciphertexts", found.to_dict(), lines, told_of, advantage)
 
 
+def _wires(heard: Sequence[tuple[str, "Wire", str]]) -> list[list[str]]:
+    """Rows of the table of transcripts, its head first."""
+    heads = ["scheme", "states", "broken", "iterations", "messages", "fixed lengths", "repeats"]
+    rows = [[*heads, "advantage: levels", "advantage: replies"]]
+    for states, wire, broken in heard:
+        attacks = [wire.attacks.get(kind) for kind in ("level", "reply")]
+        rows.append(
+            [
+                wire.scheme,
+                states,
+                broken,
+                str(wire.iterations),
+                str(wire.messages),
+                "yes" if wire.sizes.fixed else "no",
+                str(wire.repeats),
+                *("not tried" if one is None else estimate(one.advantage) for one in attacks),
+            ]
+        )
+    return rows
+
+
 def _success(outcome: Any) -> tuple[int, float]:
     """What the better attack has more of."""
     return outcome.recognisable.successes, outcome.record()["psnr_median"] or 0.0
+
+
+def _alike(methods: dict[str, dict[str, str]]) -> str:
+    """Which methods have no row of their own, since another's channel is the same."""
+    told: dict[str, list[str]] = {}
+    for name, views in methods.items():
+        for label in dict.fromkeys(views.values()):
+            owner = label.removesuffix(", states")
+            if owner != name and name not in told.setdefault(owner, []):
+                told[owner].append(name)
+    return "; ".join(f"as {owner}: {', '.join(names)}" for owner, names in told.items())
 
 
 def _pictures(

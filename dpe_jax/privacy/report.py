@@ -360,7 +360,8 @@ def _prices(report: Report) -> list[str]:
         "Bytes over all links; in plaintext 64 bits a coordinate (ternary: 2), with shares where "
         "there are any. CPU seconds of encryption, all agents together, calibrated on the machine "
         "of the audit; plaintext counts as 0. A method is dominated if another one is no worse in "
-        "leakage of gradients, median error, bytes and seconds, and better in one of them.",
+        "leakage of gradients, median error, bytes and seconds, and better in one of them: by the "
+        "values in the table, without regard to their intervals.",
         "",
         *table(rows),
     ]

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from dpe_jax import lanes
 from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.privacy.replies import guessed, replies
-from dpe_jax.privacy.views import Source
+from dpe_jax.privacy.views import Knowledge
 from dpe_jax.watching import Sight, Watched, Watcher
 
 
@@ -20,15 +20,13 @@ class StateWatch(Watcher):
     `start`: that all agents still are at x_0; what whoever knows nothing else is left with. `own`:
     that the target is where one of its neighbors is. `message`: the message as it is read,
     without what insiders know of its perturbation. `filtered`: a mean over the messages of about
-    the last quarter of all iterations, in which states move little and noise is averaged.
+    the last fifth of all iterations, in which states move little and noise is averaged.
     `reply`: the reply to one insider, with public weights, one factor for all coordinates, or one
     for each. `collusion`: replies to all insiders that share a link with the target.
     """
 
     target: int = eqx.field(static=True)
-    source: Source = eqx.field(static=True)
-    insiders: tuple[int, ...] = eqx.field(static=True)
-    near: tuple[int, ...] = eqx.field(static=True)
+    knowledge: Knowledge = eqx.field(static=True)
     beside: int = eqx.field(static=True)
     """A neighbor of the target."""
     x0: Float[Array, "agents dim"]
@@ -47,16 +45,16 @@ class StateWatch(Watcher):
     def read(
         self, watched: Float[Array, "dim lanes"], sight: Sight
     ) -> dict[str, Float[Array, "*shape lanes"]]:
-        """Every error, and the distances of levels that fit; see `attacks.state_curves`."""
+        """Every error; see `attacks.state_curves`."""
         x = sight.step.position
         guesses = {"start": jnp.broadcast_to(self.x0[self.target][:, None], x[self.target].shape)}
         # The same for all views, also those with nobody there: their errors can be compared.
         guesses["own"] = x[self.beside]
         algorithm = sight.algorithm
-        if self.source == "states":
+        if self.knowledge.source == "states":
             guesses["message"] = x[self.target]
         elif isinstance(algorithm, EncryptedDSGD):
-            if self.near:
+            if self.knowledge.near:
                 guesses |= self._from_replies(sight, algorithm)
         elif self._reads(sight):
             guesses["message"] = self._message(sight)
@@ -68,11 +66,13 @@ class StateWatch(Watcher):
 
     def _reads(self, sight: Sight) -> bool:
         """Whether messages are in plaintext, and read."""
-        return self.source == "messages" and not isinstance(sight.algorithm, EncryptedDSGD)
+        return self.knowledge.source == "messages" and not isinstance(
+            sight.algorithm, EncryptedDSGD
+        )
 
     def _message(self, sight: Sight) -> Float[Array, "dim lanes"]:
         agents = jnp.arange(sight.step.position.shape[0])
-        inside = jnp.isin(agents, jnp.array(self.insiders, agents.dtype))
+        inside = jnp.isin(agents, jnp.array(self.knowledge.insiders, agents.dtype))
         seen = sight.algorithm.disclosed(sight.step, sight.exchange, sight.draws, sight.row, inside)
         return seen.state[self.target]
 
@@ -80,9 +80,9 @@ class StateWatch(Watcher):
         self, sight: Sight, algorithm: EncryptedDSGD
     ) -> dict[str, Float[Array, "dim lanes"]]:
         factors = algorithm.factors
-        own, reply, c = replies(sight, factors, self.target, self.near)
+        own, reply, c = replies(sight, factors, self.target, self.knowledge.near)
         levels = {"reply": guessed(own[:1], reply[:1], c[:1], factors)}
-        if len(self.near) > 1 and factors.kind != "public":
+        if len(self.knowledge.near) > 1 and factors.kind != "public":
             levels["collusion"] = guessed(own, reply, c, factors)
         return {name: q * algorithm.delta for name, q in levels.items()}
 

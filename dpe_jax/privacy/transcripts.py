@@ -165,13 +165,15 @@ def level_attack(
     kind: Literal["level", "reply"],
     coordinate: int = 0,
     threshold: float | None = None,
-) -> Balanced:
+) -> Balanced | None:
     """Whether bytes tell if a coordinate of the plaintext is above a threshold.
 
     The plaintext is −q_i of a level, and q_j − q_i (up to its weight) of a reply. A classifier is
     trained on the bytes of the even iterations, with the plaintexts beside, and answers for the odd
     ones. The threshold is 0, or, if None, the median of each sender and recipient in the even
     iterations, which the states of a run that converges are not all on one side of.
+
+    None where the plaintexts of either half are all on one side: there is nothing to tell apart.
 
     `levels` is what the auditor knows and the eavesdropper does not; it decides which answers are
     right.
@@ -194,6 +196,8 @@ def level_attack(
         for pair in np.unique(pairs):
             borders[pairs == pair] = np.median(values[(pairs == pair) & even])
     truth = values > borders
+    if any(np.unique(truth[half]).size < 2 for half in (even, ~even)):
+        return None
     moduli = [seen.moduli[seen.owner(message)] for message in messages]
     # Several coordinates may share a plaintext.
     alone = protocol.message_ciphertexts == protocol.dim

@@ -7,7 +7,7 @@ keep to the protocol's decryptions: an agent decrypts each single reply that it 
 
 import abc
 import dataclasses
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 from dpe_jax.algorithms import Algorithm, EncryptedDSGD
 from dpe_jax.errors import InputError
@@ -37,6 +37,11 @@ class View(abc.ABC):
 
     target: int
 
+    listens: ClassVar[bool] = False
+    """Whether it reads the wire."""
+    granted: ClassVar[bool] = False
+    """Whether it is given the states themselves, however it came by them."""
+
     @property
     @abc.abstractmethod
     def name(self) -> str:
@@ -45,16 +50,6 @@ class View(abc.ABC):
     @abc.abstractmethod
     def members(self, network: Network) -> tuple[int, ...]:
         """Agents among the adversary; InputError for what is no view on this network."""
-
-    @property
-    @abc.abstractmethod
-    def listens(self) -> bool:
-        """Whether it reads the wire."""
-
-    @property
-    @abc.abstractmethod
-    def granted(self) -> bool:
-        """Whether it is given the states themselves, however it came by them."""
 
     def knowledge(self, algorithm: Algorithm, network: Network) -> Knowledge:
         """What it knows of its target under a method."""
@@ -85,6 +80,8 @@ class View(abc.ABC):
 class Eavesdropper(View):
     """Listens to every link: plaintext if there is any, else ciphertexts and nothing else."""
 
+    listens: ClassVar[bool] = True
+
     @property
     def name(self) -> str:
         """In a few words."""
@@ -93,16 +90,6 @@ class Eavesdropper(View):
     def members(self, network: Network) -> tuple[int, ...]:
         """None."""
         return ()
-
-    @property
-    def listens(self) -> bool:
-        """Yes."""
-        return True
-
-    @property
-    def granted(self) -> bool:
-        """No."""
-        return False
 
 
 @final
@@ -124,22 +111,13 @@ class Neighbor(View):
             raise InputError("neighbor", self.agent, accepted)
         return (self.agent,)
 
-    @property
-    def listens(self) -> bool:
-        """No."""
-        return False
-
-    @property
-    def granted(self) -> bool:
-        """No."""
-        return False
-
 
 @final
 @dataclasses.dataclass(frozen=True)
 class Coalition(View):
     """Chosen agents with the eavesdropper; of all neighbors of the target if none are named."""
 
+    listens: ClassVar[bool] = True
     agents: tuple[int, ...] = ()
 
     @property
@@ -157,16 +135,6 @@ class Coalition(View):
             raise InputError("coalition", self.agents, "each agent once")
         return self.agents or neighbors(network, self.target)
 
-    @property
-    def listens(self) -> bool:
-        """Yes."""
-        return True
-
-    @property
-    def granted(self) -> bool:
-        """No."""
-        return False
-
 
 @final
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +143,9 @@ class WorstCase(View):
 
     The article's second line of defence is against this one: the whole state sequence in plaintext.
     """
+
+    listens: ClassVar[bool] = True
+    granted: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -185,28 +156,28 @@ class WorstCase(View):
         """All neighbors."""
         return neighbors(network, self.target)
 
-    @property
-    def listens(self) -> bool:
-        """Yes."""
-        return True
-
-    @property
-    def granted(self) -> bool:
-        """Yes."""
-        return True
-
 
 def neighbors(network: Network, agent: int) -> tuple[int, ...]:
     """Agents that share a link with one."""
     return tuple(sorted({i + j - agent for i, j in network.edges if agent in (i, j)}))
 
 
-def views(network: Network, target: int) -> tuple[View, ...]:
-    """The four views of an audit: from nothing but the wire to the states themselves."""
-    first = neighbors(network, target)
-    if not first:
+def most_curious(network: Network, target: int) -> int:
+    """The neighbor that hears most of the target's other neighbors; of equals the first."""
+    around = neighbors(network, target)
+    if not around:
         raise InputError("target", target, "an agent with neighbors")
-    return Eavesdropper(target), Neighbor(target, first[0]), Coalition(target), WorstCase(target)
+    return max(around, key=lambda agent: len(set(neighbors(network, agent)) & set(around)))
+
+
+def views(network: Network, target: int, neighbor: int | None = None) -> tuple[View, ...]:
+    """The four views of an audit: from nothing but the wire to the states themselves.
+
+    `neighbor` is the one that is curious alone, `most_curious` unless it is chosen.
+    """
+    one = Neighbor(target, most_curious(network, target) if neighbor is None else neighbor)
+    one.members(network)
+    return Eavesdropper(target), one, Coalition(target), WorstCase(target)
 
 
 def _kind(algorithm: Algorithm) -> str:

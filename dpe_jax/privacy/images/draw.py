@@ -66,7 +66,7 @@ def _gallery(rows: Sequence[Row], shape: tuple[int, int, int], title: str) -> "F
     scored = any(row.mse is not None for row in rows)
     pitch = _TILE + (0.16 if scored else _GAP)
     width = _LABEL_WIDTH + columns * (_TILE + _GAP) + 0.05
-    top = 0.3
+    top = 0.16 + 0.14 * (1 + title.count("\n"))
     height = top + len(rows) * pitch + 0.05
     figure = Figure((width, height))
     FigureCanvasAgg(figure)
