@@ -11,6 +11,11 @@ BACKENDS = ("fast", "phe")
 RANDOMNESS = ("short", "full")
 AUDIT_PARTS = ("images", "ciphertexts", "cost")
 """What `dpe audit` can go without."""
+BENCH_PARTS = (
+    *("engine", "minibatch", "methods", "large", "growth"),
+    *("sweep", "paillier", "memory", "startup"),
+)
+"""What `dpe bench` measures, in this order."""
 
 
 def read(options: argparse.Namespace, left_over: list[str]) -> None:
@@ -33,6 +38,7 @@ def read(options: argparse.Namespace, left_over: list[str]) -> None:
         ("target", 0, 2**31),
         ("neighbor", 0, 2**31),
         ("start", 0, 2**32 - 2),
+        ("turns", 1, 1000),
     ):
         text = getattr(options, name, None)
         if text is not None:
@@ -59,6 +65,11 @@ def read(options: argparse.Namespace, left_over: list[str]) -> None:
         for part in options.without:
             if part not in AUDIT_PARTS:
                 raise InputError("--without", part, f"some of {', '.join(AUDIT_PARTS)}")
+    if options.command == "bench" and options.only is not None:
+        options.only = options.only.split(",")
+        for part in options.only:
+            if part not in BENCH_PARTS:
+                raise InputError("--only", part, f"some of {', '.join(BENCH_PARTS)}")
     for name, choices in (
         ("precision", PRECISIONS),
         ("keep", KEEP),

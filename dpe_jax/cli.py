@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
-from dpe_jax.arguments import AUDIT_PARTS, BACKENDS, KEEP, PRECISIONS, RANDOMNESS, read
+from dpe_jax.arguments import AUDIT_PARTS, BACKENDS, BENCH_PARTS, KEEP, PRECISIONS, RANDOMNESS, read
 from dpe_jax.errors import InputError, OptimumError, WorkerDiedError
 
 DONE, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 2, 130, 141
@@ -248,6 +248,16 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("folder", metavar="DIR", help="a folder that dpe run or dpe sweep wrote")
     sub.add_argument("--out", metavar="DIR", help="folder of the figures (DIR/figures)")
     figures(sub)
+
+    sub = command("bench", "Time the engine beside NumPy, JAX, Numba and the floor.")
+    sub.add_argument(
+        "--only", metavar="PARTS", help=f"some of {','.join(BENCH_PARTS)} (all of them)"
+    )
+    sub.add_argument("--gpu", action="store_true", help="on a CUDA device, and nothing else")
+    sub.add_argument("--turns", metavar="N", help="calls of every candidate, by turns (5)")
+    sub.add_argument("--quick", action="store_true", help="small sizes: to see whether it works")
+    sub.add_argument("--out", metavar="DIR", help="folder of the results (dpe-results/bench-DATE)")
+    sub.add_argument("--no-figures", action="store_true", help="do not draw charts")
 
     command("presets", "List the presets.")
     return parser

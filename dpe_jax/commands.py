@@ -14,6 +14,7 @@ from rich.text import Text
 
 from dpe_jax import article, certificates, comparisons, experiment, replays, running
 from dpe_jax.audit_commands import run_audit
+from dpe_jax.bench_commands import run_bench
 from dpe_jax.compilation import keep_programs
 from dpe_jax.config import Config
 from dpe_jax.diary import Diary
@@ -55,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
         "compare": comparisons.run_compare,
         "certify": certificates.run_certify,
         "audit": run_audit,
+        "bench": run_bench,
         "reproduce": _reproduce,
         "verify": replays.run_verify,
         "cost": replays.run_cost,

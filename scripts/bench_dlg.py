@@ -11,16 +11,15 @@ by matching distance. Each part is scored against other pictures too, where it m
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
+from bench_files import write
 
+from dpe_jax.bench.timing import about
 from dpe_jax.privacy.images import pictures, study
 from dpe_jax.privacy.images.networks import Classifier, ConvNet, FullyConnected
 from dpe_jax.privacy.images.observed import States
@@ -41,19 +40,9 @@ def main() -> None:
         return
     report = {
         **{part: _in_process(part) for part in options.only},
-        "device": f"{jax.devices()[0].platform} {jax.devices()[0].device_kind}",
-        "cpus": os.cpu_count(),
-        "machine": platform.machine(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("dpe-jax", "jax", "numpy", "optax")},
-        },
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        **about(packages=("optax",)),
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(text + "\n", encoding="utf-8")
+    write(report, options.out)
 
 
 def _settings(part: str) -> tuple[Classifier, Pictures, study.Effort]:

@@ -1,12 +1,14 @@
-import importlib
 from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
+from competing import LIMIT, distance, made, moments
 from scipy import stats
 
 from dpe_jax.algorithms import EncryptedDSGD
+from dpe_jax.bench import competitors, logistic
+from dpe_jax.bench.numba_loop import numba_runs
 from dpe_jax.network import Network
 from dpe_jax.problems import breast_cancer
 from dpe_jax.schedules import PowerLaw
@@ -14,57 +16,13 @@ from dpe_jax.study import simulate
 
 pytestmark = pytest.mark.slow  # together over 20 s
 
-# Not `import competitors`: scripts/ is on the path in pytest only, where type checkers do not look.
-competitors = importlib.import_module("competitors")
-
 RUNS = 2000
 ITERATIONS = 60
-LIMIT = 5.0
 
 
 @pytest.fixture(scope="module")
 def study():
-    rng = np.random.default_rng(3)
-    agents, dim = 5, 2
-    W = np.zeros((agents, agents))
-    for i, j in [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0), (0, 2), (1, 3)]:
-        W[i, j] = W[j, i] = 0.2
-    W -= np.diag(W.sum(1))
-    root = np.eye(dim) + 0.3 * rng.normal(size=(agents, dim, dim))
-    k = np.arange(ITERATIONS) + 1.0
-    return competitors.Study(
-        A=root @ root.transpose(0, 2, 1),
-        b=rng.normal(size=(agents, dim)),
-        sigma=0.3,
-        W=W,
-        delta=0.35,
-        gamma=0.8 * k**-0.6,
-        lambda_bar=0.5 * k**-0.9,
-        x0=rng.normal(size=(agents, dim)),
-    )
-
-
-def moments(study, multiplier_variance=1 / 3):
-    """Mean and standard deviation of the final state, by a linear recursion over the noise.
-
-    The mean is exact. A coordinate's rounding error has variance δ² f (1 − f) at fraction f of a
-    cell; the recursion takes its average over uniform f, δ²/6, and so is good to a few percent.
-    """
-    agents, dim = study.b.shape
-    size = agents * dim
-    A = np.zeros((size, size))
-    for i in range(agents):
-        A[i * dim : (i + 1) * dim, i * dim : (i + 1) * dim] = study.A[i]
-    W = np.kron(study.W, np.eye(dim))
-    mean, covariance = study.x0.ravel(), np.zeros((size, size))
-    for gamma, step in zip(study.gamma, study.lambda_bar, strict=True):
-        gradient = A @ (mean - study.b.ravel())
-        square = gradient**2 + np.diag(A @ covariance @ A.T) + study.sigma**2
-        T = np.eye(size) + gamma * W - step * A
-        mean = mean + gamma * W @ mean - step * gradient
-        covariance = T @ covariance @ T.T + gamma**2 * study.delta**2 / 6 * W @ W.T
-        covariance += step**2 * np.diag(multiplier_variance * square + study.sigma**2)
-    return mean.reshape(agents, dim), np.sqrt(np.diag(covariance)).reshape(agents, dim)
+    return made(iterations=ITERATIONS)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +33,7 @@ def finals(study):
         "vmap float32": competitors.vmap_runs(study, RUNS, seed=3, dtype=np.float32),
         "vmap rbg": competitors.vmap_runs(study, RUNS, seed=4, impl="rbg"),
         "batched": competitors.batched_runs(study, RUNS, seed=5),
+        "numba": numba_runs(study, RUNS, seed=7),
     }
 
 
@@ -86,7 +45,7 @@ def discrepancy(first, second):
     return np.abs(means).max(), np.abs(spread).max() / np.sqrt(1 / RUNS)
 
 
-OTHERS = ["vmap", "vmap float32", "vmap rbg", "batched"]
+OTHERS = ["vmap", "vmap float32", "vmap rbg", "batched", "numba"]
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -103,13 +62,6 @@ def test_a_wrong_parameter_is_rejected(study, finals, field, factor):
     assert max(discrepancy(finals["vmap"], competitors.numpy_runs(wrong, RUNS, seed=6))) > LIMIT
 
 
-def distance(x, mean, std):
-    """Largest deviation of a sample's mean, or of its standard deviation, in standard errors."""
-    means = (x.mean(-1) - mean) / (std / np.sqrt(RUNS))
-    spreads = np.log(x.std(-1, ddof=1) / std) * np.sqrt(2 * RUNS)
-    return max(np.abs(means).max(), np.abs(spreads).max())
-
-
 @pytest.mark.parametrize("name", ["numpy", *OTHERS])
 def test_moments_by_linear_recursion(study, finals, name):
     x = finals[name]
@@ -121,10 +73,13 @@ def test_moments_by_linear_recursion(study, finals, name):
             assert distance(x, *moments(wrong)) > LIMIT, (field, factor)
 
 
-@pytest.mark.parametrize("simulate", ["numpy_runs", "vmap_runs", "batched_runs"])
+@pytest.mark.parametrize(
+    "simulate",
+    [competitors.numpy_runs, competitors.vmap_runs, competitors.batched_runs, numba_runs],
+)
 def test_rounding_variance_is_that_of_the_grid(study, simulate):
     one = replace(study, gamma=np.array([0.8]), lambda_bar=np.zeros(1))
-    x = getattr(competitors, simulate)(one, RUNS, seed=8)
+    x = simulate(one, RUNS, seed=8)
     mean = study.x0 + 0.8 * study.W @ study.x0
 
     def std(delta):
@@ -186,7 +141,7 @@ def test_logistic_regression_in_numpy_has_the_engines_mean_and_spread() -> None:
     k = np.arange(iterations)
     features, labels = (np.asarray(leaf) for leaf in problem.data)
     sizes = np.asarray(problem.sizes)
-    study = competitors.LogisticStudy(
+    study = logistic.LogisticStudy(
         np.split(features, np.cumsum(sizes)[:-1]),
         np.split(labels, np.cumsum(sizes)[:-1]),
         3 * sizes / sizes.sum(),
@@ -201,7 +156,7 @@ def test_logistic_regression_in_numpy_has_the_engines_mean_and_spread() -> None:
     def scores(study):
         """Distances of means in standard errors."""
         one = result.curves["final_state"].values[0]
-        other = competitors.numpy_logistic_runs(study, runs, 3)
+        other = logistic.numpy_logistic_runs(study, runs, 3)
         error = np.sqrt((one.var(-1) + other.var(-1)) / runs)
         spread = one.std(-1) / other.std(-1)
         assert np.all(abs(spread - 1) < 5 / np.sqrt(runs)) or study.penalty != problem.penalty

@@ -1,0 +1,135 @@
+"""A large sparse network: the engine's exchange beside one by a matrix of integer weights."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int64
+
+from dpe_jax import lattice
+from dpe_jax.algorithms import EncryptedDSGD
+from dpe_jax.algorithms.encrypted import Coefficients
+from dpe_jax.bench.growth import on_network
+from dpe_jax.bench.timing import Candidate, Told, about, by_turns, nanoseconds, over
+from dpe_jax.draws import Draws
+from dpe_jax.engine import padded_lanes
+from dpe_jax.network import Network
+from dpe_jax.philox import seed_key
+from dpe_jax.problems import Problem, Quadratic
+from dpe_jax.simulation import Simulation
+from dpe_jax.study import Study
+
+
+def by_matrix(
+    C: Int64[Array, "n n"], q: Int64[Array, "n dim lanes"]
+) -> Int64[Array, "n dim lanes"]:
+    """v = C q in int64, as it is written down: n² multiplications."""
+    return jnp.einsum("ij,jdl->idl", C, q)
+
+
+class Dense(eqx.Module):
+    """The engine's step with `by_matrix` in it."""
+
+    algorithm: EncryptedDSGD
+    problem: Problem
+    C: Int64[Array, "n n"]
+    table: Coefficients
+    key: tuple[Array, Array]
+
+    @eqx.filter_jit
+    def __call__(self, Y: Int64[Array, "n dim lanes"], run: Array) -> Int64[Array, "n dim lanes"]:
+        """Y after all iterations."""
+        method, problem = self.algorithm, self.problem
+
+        def draws(time: Array) -> Draws:
+            return Draws(self.key, run, time.astype(jnp.uint32), problem.agents, problem.dim)
+
+        def body(k: Array, packed: Array) -> Array:
+            Y, q = lattice.unpack(packed)
+            now, row = draws(k + 1), jax.tree.map(lambda column: column[k], self.table)
+            g = problem.gradient(lattice.to_float(Y, method.delta, problem.dtype), now)
+            m = method.multipliers(now.stepsize_word(), g.dtype)
+            increment = row.increment_scale.astype(g.dtype) * m * g
+            following = Y + row.gain * by_matrix(self.C, q) - jnp.rint(increment).astype(jnp.int64)
+            return lattice.advance(packed, following, now.rounding_word(), increment)
+
+        packed = lattice.pack(Y, lattice.rounding_bit(Y, draws(jnp.int64(0)).rounding_word()))
+        iterations = self.table.gain.shape[0]
+        return lattice.unpack(jax.lax.fori_loop(0, iterations, body, packed))[0]
+
+
+def simulation_of(agents: int, degree: int, dim: int, runs: int, iterations: int) -> Simulation:
+    """A random regular graph and quadratics."""
+    problem = Quadratic.random(agents, dim, seed=1, noise=0.5)
+    network = Network.random_regular(agents, degree, seed=1)
+    return dataclasses.replace(on_network(network, problem, runs), iterations=iterations)
+
+
+def engine_states(simulation: Simulation) -> Int64[np.ndarray, "n dim runs"]:
+    """Y at the end of all runs, by the engine."""
+    (method,) = simulation.algorithms.values()
+    assert isinstance(method, EncryptedDSGD)
+    final = [recording.final for _, recording in Study((simulation,)).recordings()]
+    # Exact where |Y| < 2⁵³ and δ is a power of two.
+    scaled = np.concatenate(final, axis=-1) * (2.0**lattice.FRACTION_BITS / method.delta)
+    return np.rint(scaled).astype(np.int64)
+
+
+def dense_states(simulation: Simulation) -> Candidate:
+    """The same by `Dense`, all runs in one block."""
+    (method,), problem = simulation.algorithms.values(), simulation.problem
+    assert isinstance(method, EncryptedDSGD)
+    k = np.arange(simulation.iterations, dtype=np.int64)
+    low, high = seed_key(simulation.seed)
+    program = Dense(
+        method,
+        problem.with_dtype(jnp.dtype(simulation.precision)),
+        jnp.asarray(simulation.network.laplacian_levels),
+        jax.tree.map(jnp.asarray, method.table(simulation.network, k)),
+        (jnp.uint32(low), jnp.uint32(high)),
+    )
+    width = padded_lanes(simulation.runs)
+    run = jnp.arange(width, dtype=jnp.uint32)
+    start = lattice.from_float(jnp.asarray(simulation.start)[..., None], method.delta)
+    Y = jnp.broadcast_to(start, (*start.shape[:2], width))
+    return lambda: np.asarray(program(Y, run))[..., : simulation.runs]
+
+
+def beside(
+    sparse: Candidate, dense: Candidate, unit: float | int, turns: int, told: Told = lambda _: None
+) -> dict[str, Any]:
+    """Two ways to the same integers: how many are equal, and what each takes."""
+    timed = by_turns({"engine": sparse, "dense": dense}, turns, told)
+    one, other = np.asarray(sparse()), np.asarray(dense())
+    return {
+        "integers": int(one.size),
+        "integers_equal": int(np.sum(one == other)),
+        **nanoseconds(timed, unit),
+        "ratios": over(timed, "engine", ("dense",)),
+    }
+
+
+def measure(
+    agents: int,
+    degree: int,
+    dim: int,
+    runs: int,
+    iterations: int,
+    turns: int,
+    told: Told = lambda _: None,
+) -> dict[str, Any]:
+    """Nanoseconds per agent-coordinate-step."""
+    simulation = simulation_of(agents, degree, dim, runs, iterations)
+    unit = agents * dim * runs * iterations
+    return {
+        **beside(lambda: engine_states(simulation), dense_states(simulation), unit, turns, told),
+        "agents": agents,
+        "degree": degree,
+        "dim": dim,
+        "runs": runs,
+        "iterations": iterations,
+        **about(turns),
+    }

@@ -1,0 +1,112 @@
+"""How long it takes until anything happens: help, import, and compilation, each a new process."""
+
+import statistics
+import sys
+import time
+from pathlib import Path
+from subprocess import DEVNULL, run
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from dpe_jax.bench.processes import environment, in_process
+from dpe_jax.bench.timing import Told, about, rounded, spread
+
+TARGETS = {
+    "help": 0.5,
+    "import": 1.5,
+    "import_simulate": 1.5,
+    "compile_cold": 3.0,
+    "compile_kept": 0.5,
+}
+"""Seconds that each is to stay under."""
+
+
+def compile_seconds(runs: int, iterations: int) -> dict[str, float]:
+    """Of `five-agents`, all methods with all metrics: the first run less the second (`whole`).
+
+    Programs are kept as every command keeps them. JAX's own clocks say how much of it is tracing
+    (`trace`), writing the program for the compiler (`lower`), and compiling it or reading it
+    (`compile`); methods are traced one after another, but blocks on threads may overlap.
+    """
+    import dataclasses
+
+    import jax
+
+    from dpe_jax.compilation import keep_programs
+    from dpe_jax.experiment import find_config
+    from dpe_jax.study import Study
+
+    clocks = {
+        "/jax/core/compile/jaxpr_trace_duration": "trace",
+        "/jax/core/compile/jaxpr_to_mlir_module_duration": "lower",
+        "/jax/core/compile/backend_compile_duration": "compile",
+    }
+    shares = dict.fromkeys(clocks.values(), 0.0)
+
+    def heard(event: str, duration_secs: float, **_: object) -> None:
+        if event in clocks:
+            shares[clocks[event]] += duration_secs
+
+    jax.monitoring.register_event_duration_secs_listener(heard)
+    keep_programs()
+    simulation = find_config("five-agents").build()
+    simulation = dataclasses.replace(simulation, runs=runs, iterations=iterations)
+
+    def once() -> float:
+        began = time.perf_counter()
+        for _ in Study((simulation,)).recordings():
+            pass
+        return time.perf_counter() - began
+
+    first = once()
+    return {"whole": first - once(), **shares}
+
+
+def measure(turns: int, told: Told = lambda _: None) -> dict[str, Any]:
+    """Seconds, medians with least and most, and whether each target is met."""
+    taken: dict[str, list[float]] = {name: [] for name in TARGETS}
+    commands = {
+        "help": [sys.executable, "-m", "dpe_jax.cli", "--help"],
+        "import": [sys.executable, "-c", "import dpe_jax"],
+        # Names are imported when they are first used: this is what all of it takes.
+        "import_simulate": [sys.executable, "-c", "import dpe_jax; dpe_jax.simulate"],
+    }
+    shares: dict[str, list[dict[str, float]]] = {"compile_cold": [], "compile_kept": []}
+    # Once before, so that Python's own compiled files are there.
+    for command in commands.values():
+        _wall(command)
+    for turn in range(turns):
+        told(f"turn {turn + 1} of {turns}")
+        for name, command in commands.items():
+            taken[name].append(_wall(command))
+        with TemporaryDirectory() as folder:
+            for name in ("compile_cold", "compile_kept"):
+                found = _compile(Path(folder))
+                taken[name].append(found.pop("whole"))
+                shares[name].append(found)
+    medians = {name: statistics.median(times) for name, times in taken.items()}
+    return {
+        "seconds": {name: rounded(median) for name, median in medians.items()},
+        "range_seconds": {name: spread(times) for name, times in taken.items()},
+        "shares_seconds": {
+            name: {
+                share: rounded(statistics.median(one[share] for one in found))
+                for share in ("trace", "lower", "compile")
+            }
+            for name, found in shares.items()
+        },
+        "targets": TARGETS,
+        "met": {name: median < TARGETS[name] for name, median in medians.items()},
+        **about(turns),
+    }
+
+
+def _wall(command: list[str]) -> float:
+    began = time.perf_counter()
+    run(command, check=True, stdout=DEVNULL, env=environment())
+    return time.perf_counter() - began
+
+
+def _compile(home: Path) -> dict[str, float]:
+    variables = {"XDG_CACHE_HOME": str(home)}
+    return in_process("dpe_jax.bench.startup", "compile_seconds", 4096, 8, variables=variables)

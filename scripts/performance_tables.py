@@ -1,0 +1,69 @@
+"""Fill the tables of docs/performance.md from `results/bench`.
+
+    python scripts/performance_tables.py [--check]
+
+With --check nothing is written, and the exit status is 1 if a table would change.
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from dpe_jax.bench.sheets import Sheet, sheets
+
+ROOT = Path(__file__).parent.parent
+PAGE, RESULTS = ROOT / "docs" / "performance.md", ROOT / "results" / "bench"
+
+
+def main() -> int:
+    """Fill, or check."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    text = PAGE.read_text(encoding="utf-8")
+    made = filled(text, RESULTS)
+    if options.check:
+        return 0 if made == text else 1
+    PAGE.write_text(made, encoding="utf-8")
+    return 0
+
+
+def filled(text: str, results: Path) -> str:
+    """The page with the tables of every part between its marks; empty where there is no file."""
+
+    def of_part(found: re.Match[str]) -> str:
+        part, path = found[1], results / f"{found[1]}.json"
+        body = markdown(part, json.loads(path.read_text(encoding="utf-8"))) if path.exists() else ""
+        return f"<!-- {part} -->\n{body}<!-- end -->"
+
+    return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", of_part, text, flags=re.DOTALL)
+
+
+def markdown(part: str, report: dict[str, Any]) -> str:
+    """All tables of a report, with what they were measured on."""
+    tables = [table(sheet) for sheet in sheets(part, report)]
+    return "\n".join([*tables, measured_on(report) + "\n"])
+
+
+def table(sheet: Sheet) -> str:
+    """One table; its title is above it if it says more than the part."""
+    rows = [sheet.columns, ("---",) * len(sheet.columns), *sheet.rows]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([*([f"{sheet.title}:\n"] if ":" in sheet.title else []), *lines]) + "\n"
+
+
+def measured_on(report: dict[str, Any]) -> str:
+    """The machine, versions and the date, in a line."""
+    versions = report["versions"]
+    on = f"{report['cpu']}, " if "cpu" in report else ""
+    return (
+        f"{on}{report['cpus']} processors, Python {versions['python']}, jax {versions['jax']}, "
+        f"NumPy {versions['numpy']}; {report['turns']} turns, {report['date']}."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""What `dpe bench` writes, shows and refuses; nothing is measured here."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+from command_line import refusal, the_object
+
+from dpe_jax import cli
+from dpe_jax.arguments import BENCH_PARTS
+from dpe_jax.bench import figures, parts, processes
+from dpe_jax.bench.timing import Timed, about, nanoseconds
+
+
+@pytest.fixture
+def measured(monkeypatch) -> dict[str, dict[str, Any]]:
+    """Reports of two parts, in place of what measures them."""
+    curve = {
+        "held": "five-agents",
+        "values": [1, 4],
+        "iterations": [10, 10],
+        "seconds": [0.1, 0.2],
+        "ns": [2.0, 1.0],
+        "range_ns": [[1.5, 2.5], [0.9, 1.2]],
+    }
+    timed = {"engine": Timed(1.0, [2.0, 3.0]), "numpy": Timed(1.0, [8.0, 7.0])}
+    reports: dict[str, dict[str, Any]] = {
+        "engine": {**nanoseconds(timed, 1e6), **about(2)},
+        "growth": {"curves": {"runs": curve, "record points": curve}, **about(2)},
+    }
+
+    def measure(part: str, turns: int, quick: bool, told: Any) -> dict[str, Any]:
+        told("first call")
+        return reports[part] | {"turns": turns, "quick": quick}
+
+    monkeypatch.setattr(parts, "measure", measure)
+    return reports
+
+
+def test_the_command_writes_and_shows(measured, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "deep" / "out"
+    arguments = ["bench", "--only", "engine,growth", "--turns", "3", "--out", str(out)]
+    assert cli.main([*arguments, "--quick"]) == cli.DONE
+    captured = capsys.readouterr()
+    names = {f"{part}.{kind}" for part in ("engine", "growth") for kind in ("json", "png", "pdf")}
+    assert {path.name for path in out.iterdir()} == names
+    stored = json.loads((out / "engine.json").read_text())
+    assert stored == measured["engine"] | {"turns": 3, "quick": True}
+    assert "engine: first call" in captured.err
+    assert "4.0" not in captured.err
+    for word in ("engine", "numpy", "× engine", "3.00", "record points", "growth: five-agents"):
+        assert word in captured.out
+    assert max(map(len, captured.out.replace(str(out), "").splitlines())) <= 80
+
+
+def test_the_command_in_json(measured, tmp_path: Path, capsys) -> None:
+    arguments = ["bench", "--only", "engine", "--out", str(tmp_path), "--no-figures", "--json"]
+    assert cli.main(arguments) == cli.DONE
+    found = the_object(capsys.readouterr().out)
+    assert found["figures"] == []
+    assert found["parts"]["engine"]["engine_ns"] == measured["engine"]["engine_ns"]
+    assert found["parts"]["engine"]["turns"] == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["engine.json"]
+
+
+def test_what_was_finished_before_an_interrupt_is_kept(
+    measured, monkeypatch, tmp_path: Path, capsys
+) -> None:
+    first = parts.measure
+
+    def measure(part: str, *others: Any) -> dict[str, Any]:
+        if part == "growth":
+            raise KeyboardInterrupt
+        return first(part, *others)
+
+    monkeypatch.setattr(parts, "measure", measure)
+    arguments = ["bench", "--only", "engine,growth", "--out", str(tmp_path), "--no-figures"]
+    assert cli.main(arguments) == cli.INTERRUPTED
+    assert f"finished parts are in {tmp_path}" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["engine.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--only", "nonsense"], ["--only", "'nonsense'", ", ".join(BENCH_PARTS)]),
+        (["--only", "engine,"], ["--only", "''", "engine"]),
+        (["--turns", "0"], ["--turns", "'0'", "from 1 to 1000"]),
+        (["--turns", "some"], ["--turns", "'some'"]),
+        (["--gpu", "--only", "engine"], ["--only", "'engine'", "--gpu"]),
+        (["--out", ""], ["--out", "''", "folder"]),
+        (["--out", "file"], ["--out", "'file'", "writable"]),
+        (["--runs", "3"], ["'--runs 3'", "dpe bench"]),
+    ],
+)
+def test_refusals(arguments, expected, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("x")
+    line = refusal(["bench", *arguments], capsys)
+    for part in expected:
+        assert part in line
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="there is a GPU")
+def test_without_a_gpu_it_says_so(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = refusal(["bench", "--gpu"], capsys)
+    assert "--gpu" in line
+    assert "a CUDA device" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_charts_show_every_candidate(tmp_path: Path, monkeypatch) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: shown.append(figure) or path)
+    timed = {"engine": Timed(1.0, [2.0, 3.0]), "a_b": Timed(1.0, [8.0, 7.0])}
+    report = {**nanoseconds(timed, 1e6), **about(2)}
+    assert figures.draw("sweep", report, tmp_path) == []
+    assert [path.suffix for path in figures.draw("engine", report, tmp_path)] == [".png", ".pdf"]
+    (axes,) = shown[0].axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["engine", "a b"]
+    assert [bar.get_width() for bar in axes.patches] == [2500.0, 7500.0]
+
+
+def test_help_needs_neither_numba_nor_jax() -> None:
+    program = (
+        "import sys; from dpe_jax import cli; cli.main(['bench', '--help']); "
+        "bad = {'jax', 'numba', 'numpy', 'matplotlib'} & set(sys.modules); "
+        "sys.exit(repr(sorted(bad)) if bad else 0)"
+    )
+    assert "--gpu" in processes.python(program)
+
+
+def test_a_simulation_does_not_import_numba() -> None:
+    program = (
+        "import sys; from dpe_jax import cli; import dpe_jax.commands; "
+        "sys.exit('numba' in sys.modules)"
+    )
+    processes.python(program)
