@@ -13,6 +13,10 @@ over lanes together with what it is made of, and each lane's bits do not depend 
 there are; a reduction or a `dot_general` would be a pass of its own."""
 
 
+_PIECE = 16
+"""Columns of a matrix that a mix of more agents takes at a time."""
+
+
 def total(x: Num[Array, "..."], axis: int) -> Num[Array, "..."]:
     """Σ over one axis other than the last (the lanes)."""
     if x.shape[axis] > UNROLLED:
@@ -43,10 +47,21 @@ def mix(
     matrix: Shaped[Array, "rows columns"], x: Shaped[Array, "columns dim lanes"]
 ) -> Shaped[Array, "rows dim lanes"]:
     """Σ_j M_ij x_j for every coordinate and lane."""
-    if x.shape[0] > UNROLLED:
-        return jnp.einsum("ij,jdl->idl", matrix, x)
-    terms = (matrix[:, j, None, None] * x[j] for j in range(x.shape[0]))
-    return functools.reduce(operator.add, terms)
+    if x.shape[0] <= UNROLLED:
+        return _mixed(matrix, x)
+    # XLA's product of integer matrices on a CPU is ten times slower than such sums.
+    columns = -(-x.shape[0] // _PIECE) * _PIECE
+    missing = columns - x.shape[0]
+    matrix = jnp.pad(matrix, ((0, 0), (0, missing)))
+    x = jnp.pad(x, ((0, missing), (0, 0), (0, 0)))
+
+    def add(piece: Array, total: Array) -> Array:
+        start = piece * _PIECE
+        some = jax.lax.dynamic_slice_in_dim(matrix, start, _PIECE, axis=1)
+        return total + _mixed(some, jax.lax.dynamic_slice_in_dim(x, start, _PIECE, axis=0))
+
+    nothing = jnp.zeros((matrix.shape[0], *x.shape[1:]), x.dtype)
+    return jax.lax.fori_loop(0, columns // _PIECE, add, nothing)
 
 
 def product(
@@ -56,6 +71,13 @@ def product(
     if x.shape[-2] > UNROLLED // 4:
         return jnp.einsum("...de,...el->...dl", A, x)
     terms = (A[..., e, None] * x[..., e, None, :] for e in range(x.shape[-2]))
+    return functools.reduce(operator.add, terms)
+
+
+def _mixed(
+    matrix: Shaped[Array, "rows columns"], x: Shaped[Array, "columns dim lanes"]
+) -> Shaped[Array, "rows dim lanes"]:
+    terms = (matrix[:, j, None, None] * x[j] for j in range(x.shape[0]))
     return functools.reduce(operator.add, terms)
 
 

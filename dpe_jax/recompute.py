@@ -136,10 +136,10 @@ def compare(
       their sum U64: a coordinate that happens to be near zero may be thousands of units off. In
       float32 the terms carry rounded data, noise and x = Y δ/2³² (24 bits of it, where here x has
       all), and sums of float32. Hence a median and a relative difference beside the largest.
-    - Normals. The program evaluates erf⁻¹ in float32 in either precision, to a relative 3e-7 for 99
-      per cent of all words and at worst 1e-5; here it is exact. Where gradients have normal noise,
-      or multipliers are made from normals, float64 is therefore hardly closer than float32: its
-      unit, one of the lattice, is finer, and large increments are tens of thousands of units off.
+    - Normals. The program evaluates them in float32 in either precision, to a relative 1e-7 in the
+      median over all words and 6e-7 at worst; here they are exact. Where gradients have normal
+      noise, or multipliers are made from normals, float64 is therefore hardly closer than float32:
+      its unit, one of the lattice, is finer, and large increments are thousands of units off.
     - Gamma multipliers. The program's quantile is a polynomial, within 1e-5 of max(1, quantile);
       here it is exact.
 

@@ -15,7 +15,7 @@ from small import CONVENTIONAL, ENCRYPTED, STEPSIZE, write
 from dpe_jax import audit_commands, cli
 from dpe_jax.config import parse
 from dpe_jax.folder import AUDIT, AUDIT_PAGE
-from dpe_jax.privacy import figures
+from dpe_jax.privacy import figures, parts
 from dpe_jax.privacy.pareto import prices
 from dpe_jax.privacy.report import Report
 
@@ -165,6 +165,17 @@ def test_figures(tmp_path: Path) -> None:
         assert {f"{name}.png", f"{name}.pdf"} <= names
     # No averages in it.
     assert "averages.png" not in names
+
+
+def test_pictures_say_whose_row_is_anothers() -> None:
+    coalition, granted = "coalition of all neighbors", "states granted"
+    methods = {
+        "a": {coalition: "a", granted: "a, states"},
+        "b-c": {coalition: "a", granted: "a, states"},
+        "d": {coalition: "d"},
+        "e": {coalition: "e", granted: "d"},
+    }
+    assert parts._alike(methods) == "as a: b-c; as d: e with states"
 
 
 @pytest.mark.slow

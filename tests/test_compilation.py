@@ -15,7 +15,7 @@ from dpe_jax.results import load
 
 
 def run(folder: Path, out: str, changes: dict[str, Any] | None = None, **variables: str) -> Path:
-    quiet = {k: v for k, v in os.environ.items() if k != "JAX_ENABLE_COMPILATION_CACHE"}
+    quiet = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
     command = [sys.executable, "-m", "dpe_jax.cli", "run", write(folder, changes), "--no-figures"]
     path = folder / out
     done = subprocess.run(

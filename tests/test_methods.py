@@ -145,7 +145,8 @@ def test_all_methods_see_the_same_gradient_noise() -> None:
     exchange, lanes, k = Exchange.of(NETWORK), 16, 3
     x = np.full((5, 2), 0.25)
     now = draws(k + 1, lanes)
-    g = np.asarray(FULL.gradient(jnp.broadcast_to(x[..., None], (5, 2, lanes)), now))
+    everywhere = jnp.broadcast_to(x[..., None], (5, 2, lanes))
+    g = np.asarray(eqx.filter_jit(FULL.gradient)(everywhere, now))
     for name in ("conventional", "ternary", "tailored", "function-sharing", "centralized"):
         method, row = METHODS[name], row_of(METHODS[name], NETWORK, k)
         state = start(method, jnp.asarray(x), exchange, draws(0, lanes))

@@ -8,7 +8,15 @@ import reference
 from scipy import special, stats
 
 from dpe_jax.draws import Draws
-from dpe_jax.philox import laplace, normal, philox4x32, seed_key, uniform
+from dpe_jax.philox import (
+    in_narrow_words,
+    in_wide_words,
+    laplace,
+    normal,
+    philox4x32,
+    seed_key,
+    uniform,
+)
 
 FLOAT32, FLOAT64 = jnp.dtype("float32"), jnp.dtype("float64")
 COUNT = 200_000
@@ -29,16 +37,30 @@ def array(values) -> jax.Array:
     return jnp.asarray(np.asarray(values, np.uint32))
 
 
-def four(counter, key) -> list[np.ndarray]:
+def four(counter, key, form=philox4x32) -> list[np.ndarray]:
     c0, c1, c2, c3 = (array(word) for word in counter)
     k0, k1 = (array(word) for word in key)
-    return [np.asarray(word) for word in philox4x32((c0, c1, c2, c3), (k0, k1))]
+    return [np.asarray(word) for word in form((c0, c1, c2, c3), (k0, k1))]
 
 
+@pytest.mark.parametrize("form", [philox4x32, in_narrow_words, in_wide_words])
 @pytest.mark.parametrize(("counter", "key", "expected"), KNOWN)
-def test_known_answers(counter, key, expected) -> None:
-    assert tuple(int(word) for word in four(counter, key)) == expected
+def test_known_answers(form, counter, key, expected) -> None:
+    assert tuple(int(word) for word in four(counter, key, form)) == expected
     assert reference.philox4x32(counter, key) == expected
+
+
+def test_processors_have_the_form_that_suits_them() -> None:
+    words = tuple(array([number]) for number in range(6))
+    traced = jax.jit(lambda *w: philox4x32(w[:4], w[4:])).trace(*words)
+
+    def wide(platform: str) -> int:
+        """Exclusive ors of 64-bit words."""
+        lines = traced.lower(lowering_platforms=(platform,)).as_text().splitlines()
+        return sum("stablehlo.xor" in line and "ui64" in line for line in lines)
+
+    assert wide("cpu") >= 40
+    assert wide("cuda") == 0
 
 
 def test_agrees_with_the_reference_on_random_counters() -> None:
@@ -46,6 +68,7 @@ def test_agrees_with_the_reference_on_random_counters() -> None:
     counter = rng.integers(0, 2**32, (4, 500))
     key = rng.integers(0, 2**32, (2, 500))
     found = np.stack(four(counter, key))
+    np.testing.assert_array_equal(np.stack(four(counter, key, in_narrow_words)), found)
     expected = [
         reference.philox4x32(tuple(c), tuple(k))
         for c, k in zip(counter.T.tolist(), key.T.tolist(), strict=True)
@@ -102,10 +125,10 @@ def test_draws_keep_their_contract() -> None:
             for c in range(dim):
                 w = reference.words(seed, number, time, i * dim + c)
                 assert (rounding[i, c, lane], stepsize[i, c, lane]) == w[:2]
-                assert noise[i, c, lane] == pytest.approx(quantile(w[2]), rel=1e-5)
+                assert noise[i, c, lane] == pytest.approx(quantile(w[2]), rel=6e-7)
             for row in range(5):
                 w = reference.words(seed, number, time, i * 5 + row, reference.MEASUREMENT)
-                assert measured[i, row, lane] == pytest.approx(quantile(w[0]), rel=1e-5)
+                assert measured[i, row, lane] == pytest.approx(quantile(w[0]), rel=6e-7)
             for slot in range(6):
                 w = reference.words(seed, number, time, i * 2 + slot // 4, reference.MINIBATCH)
                 assert samples[i, slot, lane] == w[slot % 4] * int(sizes[i]) >> 32
@@ -186,12 +209,12 @@ def test_normal_is_the_quantile_function() -> None:
     word = (top * 256).astype(np.int32).view(np.uint32)
     for dtype in (FLOAT32, FLOAT64):
         error = np.asarray(normal(array(word), dtype), np.float64) / exact - 1
-        assert np.abs(error).max() < 1e-5
-        assert np.quantile(np.abs(error[4096:-4096]), 0.99) < 3e-7
-    # The same comparison sees half a step of t, and a factor of 1.00001.
+        assert np.abs(error).max() < 6e-7
+        assert np.median(np.abs(error[4096:-4096])) < 1.2e-7
+    # The same comparison sees half a step of t, and a factor of 1.000001.
     shifted = np.sqrt(2) * special.erfinv(top[1:] / 2**23)
     assert np.abs(shifted / exact[1:] - 1).max() > 1e-5
-    assert np.abs(1.00001 * (1 + error) - 1).max() > 1e-5
+    assert np.abs(1.000001 * (1 + error) - 1).max() > 6e-7
 
 
 def moment_scores(x: np.ndarray, mean: float, variance: float) -> tuple[float, float]:

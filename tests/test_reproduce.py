@@ -56,7 +56,8 @@ def test_reproduce_is_done_where_all_hold(tmp_path, monkeypatch, capsys) -> None
 
 @pytest.mark.slow
 def test_the_command_itself(tmp_path) -> None:
-    done = python("-m", "dpe_jax.cli", "reproduce", "--json", "--out", str(tmp_path / "out"))
+    arguments = ["--only", "five-agents", "--json", "--out", str(tmp_path / "out")]
+    done = python("-m", "dpe_jax.cli", "reproduce", *arguments)
     assert done.returncode == 0, done.stderr
     assert the_object(done.stdout)["passed"] is True
     assert "Traceback" not in done.stderr

@@ -168,15 +168,12 @@ class GradientWatch(Watcher):
             products = algorithm.factors.products(sight.draws, exchange.links)
             mean = algorithm.factors.mean
         mixing = jnp.zeros_like(said[target])
-        for slot in range(exchange.signed.shape[1]):
-            link = exchange.incident[target, slot]
-            other = exchange.links[link].sum() - target
-            weight = jnp.abs(exchange.signed[target, slot]) * exchange.unit
-            weight = jnp.where(jnp.array(self.knowledge.heard)[other], weight, 0.0)
-            difference = said[other] - said[target]
-            if products is not None:
-                difference = difference * (products[link] / mean**2)
-            mixing = mixing + weight * difference
+        for other, link, c in self.knowledge.around:
+            if self.knowledge.heard[other]:
+                difference = said[other] - said[target]
+                if products is not None:
+                    difference = difference * (products[link] / mean**2)
+                mixing = mixing + c * exchange.unit * difference
         state = seen.state[target]
         if self.knowledge.source == "replies":
             state = self._guessed(sight)
@@ -186,7 +183,7 @@ class GradientWatch(Watcher):
         """x̂ from replies with private factors."""
         algorithm = sight.algorithm
         assert isinstance(algorithm, EncryptedDSGD)  # only its views have this source
-        own, received, c = replies(sight, algorithm.factors, self.target, self.knowledge.near)
+        own, received, c = replies(sight, algorithm.factors, self.target, self.knowledge)
         return guessed(own, received, c, algorithm.factors) * algorithm.delta
 
     def _estimate(self, watched: Held, sight: Sight, state: OnTarget) -> OnTarget:

@@ -80,7 +80,7 @@ def images(
             for label, outcome in best.items()
         ]
         title = f"Digits from one gradient at k = {ITERATION}, {of.network.describe()}"
-        title = "\n".join([title, *textwrap.wrap(_alike(methods), 92)])
+        title = "\n".join([title, *textwrap.wrap(_alike(methods), 92, break_on_hyphens=False)])
         draw.gallery(shown, of.pictures.shape, title, figures, GALLERY)
     results = {
         "network": of.network.describe(),
@@ -211,11 +211,13 @@ def _alike(methods: dict[str, dict[str, str]]) -> str:
     """Which methods have no row of their own, since another's channel is the same."""
     told: dict[str, list[str]] = {}
     for name, views in methods.items():
+        own = name in views.values()
         for label in dict.fromkeys(views.values()):
             owner = label.removesuffix(", states")
-            if owner != name and name not in told.setdefault(owner, []):
-                told[owner].append(name)
-    return "; ".join(f"as {owner}: {', '.join(names)}" for owner, names in told.items())
+            shown = f"{name} with states" if own else name
+            if owner != name and shown not in told.setdefault(owner, []):
+                told[owner].append(shown)
+    return "; ".join(f"as {owner}: {', '.join(names)}" for owner, names in told.items() if names)
 
 
 def _pictures(

@@ -9,28 +9,31 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int64
 
 from dpe_jax.factors import Factors
+from dpe_jax.privacy.views import Knowledge
 from dpe_jax.watching import Sight
 
 Levels = Int64[Array, "dim lanes"]
 
 
 def replies(
-    sight: Sight, factors: Factors, target: int, insiders: tuple[int, ...]
+    sight: Sight, factors: Factors, target: int, knowledge: Knowledge
 ) -> tuple[list[Levels], list[Levels], list[Int64[Array, ""]]]:
-    """Of each insider: its own levels q_i, the reply r = c a_{t→i} (q_t − q_i), and c = c_ti."""
+    """Of each insider that has a link with the target t, in the order of `knowledge.near`.
+
+    Its own levels q_i, the reply r = c a_{t→i} (q_t − q_i), and c = c_ti.
+    """
     q, exchange = sight.step.message, sight.exchange
     ends = factors.ends(sight.draws, exchange.links)
     own, received, coupling = [], [], []
-    for insider in insiders:
-        c = exchange.C[target, insider]
+    around = {neighbor: (link, c) for neighbor, link, c in knowledge.around}
+    for insider in knowledge.near:
+        link, c = around[insider]
         difference = q[target] - q[insider]
         if ends is not None:
-            low, high = min(target, insider), max(target, insider)
-            link = jnp.argmax((exchange.links[:, 0] == low) & (exchange.links[:, 1] == high))
-            difference = difference * ends[0 if target == low else 1][link]
+            difference = difference * ends[0 if target < insider else 1][link]
         own.append(q[insider])
         received.append(c * difference)
-        coupling.append(c)
+        coupling.append(jnp.int64(c))
     return own, received, coupling
 
 

@@ -80,7 +80,7 @@ class StateWatch(Watcher):
         self, sight: Sight, algorithm: EncryptedDSGD
     ) -> dict[str, Float[Array, "dim lanes"]]:
         factors = algorithm.factors
-        own, reply, c = replies(sight, factors, self.target, self.knowledge.near)
+        own, reply, c = replies(sight, factors, self.target, self.knowledge)
         levels = {"reply": guessed(own[:1], reply[:1], c[:1], factors)}
         if len(self.knowledge.near) > 1 and factors.kind != "public":
             levels["collusion"] = guessed(own, reply, c, factors)

@@ -29,6 +29,8 @@ class Knowledge:
     """Agents among the adversary."""
     near: tuple[int, ...]
     """Those that share a link with the target."""
+    around: tuple[tuple[int, int, int], ...]
+    """The target's neighbors j, the numbers of their links with it, and c_tj."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +59,12 @@ class View(abc.ABC):
             raise InputError("target", self.target, f"an agent, 0 to {network.agents - 1}")
         insiders = self.members(network)
         everyone = (True,) * network.agents
-        near = tuple(agent for agent in insiders if agent in neighbors(network, self.target))
+        around = _around(network, self.target)
+        near = tuple(j for j in insiders if j in {neighbor for neighbor, _, _ in around})
         if self.granted:
-            return Knowledge("states", everyone, insiders, near)
+            return Knowledge("states", everyone, insiders, near, around)
         if self.listens and algorithm.wire().readable:
-            return Knowledge("messages", everyone, insiders, near)
+            return Knowledge("messages", everyone, insiders, near, around)
         decrypted = {agent for insider in insiders for agent in neighbors(network, insider)}
         if not algorithm.wire().readable and _kind(algorithm) != "public":
             # An insider knows what its own link adds to the target's sum, and no other's.
@@ -70,9 +73,8 @@ class View(abc.ABC):
         source: Source = "messages" if near else "nothing"
         if source == "messages" and _kind(algorithm) != "public":
             source = "replies"
-        return Knowledge(
-            source, tuple(agent in heard for agent in range(network.agents)), insiders, near
-        )
+        known = tuple(agent in heard for agent in range(network.agents))
+        return Knowledge(source, known, insiders, near, around)
 
 
 @final
@@ -160,6 +162,14 @@ class WorstCase(View):
 def neighbors(network: Network, agent: int) -> tuple[int, ...]:
     """Agents that share a link with one."""
     return tuple(sorted({i + j - agent for i, j in network.edges if agent in (i, j)}))
+
+
+def _around(network: Network, agent: int) -> tuple[tuple[int, int, int], ...]:
+    return tuple(
+        (i + j - agent, link, int(network.coupling[i, j]))
+        for link, (i, j) in enumerate(network.edges)
+        if agent in (i, j)
+    )
 
 
 def most_curious(network: Network, target: int) -> int:
