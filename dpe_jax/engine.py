@@ -88,7 +88,7 @@ def _start(setting: Setting, x0: Float[Array, "agents dim"], run: UInt32[Array, 
     return setting.algorithm.init(x0, setting.exchange, setting.draws(run, jnp.int64(0)))
 
 
-@functools.partial(eqx.filter_jit, compiler_options=_WIDE)
+@eqx.filter_jit(compiler_options=_WIDE)  # pyright: ignore[reportCallIssue] (it has no types for it)
 def _advance(
     fixed: tuple[Setting, UInt32[Array, " lanes"], Int32[Array, " traced"]],
     table: Row,

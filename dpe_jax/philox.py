@@ -52,6 +52,7 @@ _NORMAL = (
 )
 
 
+@jax.jit
 def philox4x32(
     counter: tuple[
         UInt32[Array, "..."], UInt32[Array, "..."], UInt32[Array, "..."], UInt32[Array, "..."]

@@ -1,5 +1,7 @@
 """The generator against known answers and a second program, and what is made of its words."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,7 +39,7 @@ def array(values) -> jax.Array:
     return jnp.asarray(np.asarray(values, np.uint32))
 
 
-def four(counter, key, form=philox4x32) -> list[np.ndarray]:
+def four(counter, key, form: Any = philox4x32) -> list[np.ndarray]:
     c0, c1, c2, c3 = (array(word) for word in counter)
     k0, k1 = (array(word) for word in key)
     return [np.asarray(word) for word in form((c0, c1, c2, c3), (k0, k1))]

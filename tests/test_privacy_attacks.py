@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from dpe_jax.algorithms import (
     Algorithm,
@@ -217,6 +218,27 @@ def test_averaging_errs_like_one_over_the_square_root_of_time() -> None:
     assert not estimate.contains(-0.75)
     control = curves(seen(made, view, control=True), view)["average"]
     assert np.all(np.abs(control.error.value[-5:] - 1) < 0.1)
+
+
+def test_the_running_mean_undoes_signed_multipliers() -> None:
+    """Σ m/Σ λ̄ errs by ρ √(Σ λ̄²)/Σ λ̄ on a gradient that stays as it is, and so do its signs."""
+    view, rho = WorstCase(1), 3.0
+    made = simulation(encrypted(Normal(rho)), problem=constant(), iterations=400, runs=2000)
+    found = curves(seen(made, view), view)
+    curve, sign = found["running mean"], found["running mean's sign"]
+    stepsizes = STEPSIZE.values(np.arange(400))
+    left = np.sqrt(np.cumsum(stepsizes**2)) / np.cumsum(stepsizes)
+    scale = 1 / left[curve.iteration]
+    error = type(curve.error)(*(column * scale for column in curve.error))
+    rejects(dataclasses.replace(curve, error=error), rho)
+    wrong = stats.norm.cdf(-1 / (rho * left[sign.iteration]))
+    inside = (sign.error.low <= wrong) & (wrong <= sign.error.high)
+    assert np.mean(inside) >= 0.8
+    # One iteration alone leaves 37 % wrong; those before it do not.
+    assert sign.error.high[-1] < 0.3 < 0.36 < found["sign"].error.value[-1]
+    control = curves(seen(made, view, control=True), view)
+    assert control["running mean's sign"].error.low.mean() > 0.45
+    assert control["running mean"].error.value[-1] > 0.9
 
 
 def test_the_support_is_found_like_one_over_time() -> None:

@@ -115,7 +115,7 @@ def test_states_are_said_to_be_known_to_whom_they_are() -> None:
     assert "to within δ = 0.00781" in text
     (text,) = said(audit(), "^link: ")[-1:]
     assert "private factors a link leave one neighbor a guess" in text
-    assert "(by common divisors) is 0.50 of a guess's; but" in text
+    assert "(reply) is 0.50 of a guess's; but" in text
     assert "the coalition of all neighbors has the state" in text
     (text,) = said(audit(), "^coordinate: private factors")
     assert "for each coordinate close the state against one neighbor: the best attack's" in text

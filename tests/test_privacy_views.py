@@ -15,6 +15,7 @@ from dpe_jax.network import Network
 from dpe_jax.privacy.observe import audited, observed, truth_of
 from dpe_jax.privacy.replies import (
     from_many_factors,
+    from_mean_factors,
     from_one_factor,
     from_public_weights,
     from_two_insiders,
@@ -192,6 +193,34 @@ def test_factors_of_coordinates_leave_few_levels(insiders: int) -> None:
         assert float(found[0, lane]) == pytest.approx(expected)
     certain = float(np.mean(np.asarray(count) == 1))
     assert (certain < 0.3) if insiders == 1 else (certain > 0.8)
+
+
+@pytest.mark.parametrize("factors", [CoordinateFactors(1, 63), LinkFactors(2, 9)])
+def test_the_law_of_factors_alone_tells_half_of_the_distance(factors) -> None:
+    """√(Var a/E a²) of it is left, whatever the distance is; of two replies' mean, less."""
+    rng = np.random.default_rng(4)
+    dim, lanes, c = 3, 20_000, (2, 5)
+    other = levels(rng, dim, lanes, 2**20)
+    own = [levels(rng, dim, lanes, 2**20) for _ in c]
+    a = rng.integers(factors.low, factors.high + 1, size=(2, dim, lanes))
+    reply = [w * f * (other - q) for w, f, q in zip(c, a, own, strict=True)]
+    seen = [[jnp.asarray(row) for row in column] for column in (own, reply)]
+    weights = [jnp.int64(w) for w in c]
+    found = np.asarray(from_mean_factors(seen[0][:1], seen[1][:1], weights[:1], factors))
+    law = np.arange(factors.low, factors.high + 1)
+    expected = law.var() / np.mean(law**2)
+    ratio = ((found - other) / (own[0] - other)) ** 2
+    distance = (ratio.mean() - expected) / (ratio.std() / np.sqrt(ratio.size))
+    assert abs(distance) < 5
+    for wrong in (2 / 3, 1.5):
+        assert abs(ratio.mean() - wrong * expected) > 5 * ratio.std() / np.sqrt(ratio.size)
+    # A multiple that is a tenth larger or smaller is worse.
+    for scale in (0.9, 1.1):
+        changed = own[0] + scale * (found - own[0])
+        assert np.mean((changed - other) ** 2) > np.mean((found - other) ** 2)
+    both = np.asarray(from_mean_factors(seen[0], seen[1], weights, factors))
+    single = np.asarray(from_mean_factors(seen[0][1:], seen[1][1:], weights[1:], factors))
+    np.testing.assert_allclose(both, (found + single) / 2, rtol=1e-12, atol=1e-6)
 
 
 # On the engine

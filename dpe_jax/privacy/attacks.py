@@ -6,6 +6,8 @@
 | `scaled` | c m^k, c the best for all runs | likewise | 1 |
 | `exact` | the same | share of runs with a relative error above 10⁻⁶ | 1 |
 | `sign` | sign ĝ^k | share of coordinates with g ≠ 0 that are wrong | ½ |
+| `running mean` | Σ m / Σ λ̄ up to k, for g^k | as `inversion` | 1 |
+| `running mean's sign` | its sign | as `sign` | ½ |
 | `average` | mean of ĝ over T iterations | as `inversion`, of the mean of g | 1 |
 | `sum` | Σ m / Σ λ̄ over T iterations | likewise, of Σ λ̄ g / Σ λ̄ | 1 |
 | `likelihood` | least constant g that fits the multipliers' bounds | as `average` | 1 |
@@ -86,8 +88,12 @@ def gradient_curves(
     curves.append(_relative("inversion", recorded, "error", "square", iteration, single, -1))
     curves.append(_scaled(recorded, iteration, single))
     curves.append(_exact(recorded, iteration, single))
-    curves.append(_sign(recorded, iteration, single))
+    curves.append(_sign("sign", "signs_right", recorded, iteration, single))
     window = iteration > start
+    running = _relative("running mean", recorded, "running_error", "square", iteration, window, -1)
+    curves.append(running)
+    its_sign = "running mean's sign", "running_signs_right"
+    curves.append(_sign(*its_sign, recorded, iteration, window))
     goals = {"goal": np.full_like(recorded["mean_square"], float(np.sum(goal**2)))}
     for name in ("average", "sum", "likelihood"):
         if np.all(np.isnan(recorded[f"{name}_error"])):
@@ -203,16 +209,20 @@ def _exact(
 
 
 def _sign(
-    recorded: Mapping[str, np.ndarray], iteration: Int64[np.ndarray, " points"], points: np.ndarray
+    attack: str,
+    right: str,
+    recorded: Mapping[str, np.ndarray],
+    iteration: Int64[np.ndarray, " points"],
+    points: np.ndarray,
 ) -> ErrorCurve:
     """Shares of wrong signs; runs are what is independent, not coordinates."""
     signs = recorded["signs"][points]
-    wrong = signs - recorded["signs_right"][points]
+    wrong = signs - recorded[right][points]
     root = relative_rmse(wrong.T, signs.T)
     squared = Curve(root.value**2, root.low**2, root.high**2)
     sound = int(np.isfinite(wrong).all(axis=0).sum())
     chance = np.full(int(points.sum()), 0.5)
-    return ErrorCurve("sign", iteration[points] - 1, squared, chance, sound, "share")
+    return ErrorCurve(attack, iteration[points] - 1, squared, chance, sound, "share")
 
 
 def _root_mean_square(value: Columns) -> Curve:

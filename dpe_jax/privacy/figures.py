@@ -25,7 +25,9 @@ _SHADES = ("#d7613f", "#f0a878", "#f6e3b4", "#a9d3a5")
 _ATTACKS = (
     "inversion",
     "scaled",
+    "running mean",
     "sign",
+    "running mean's sign",
     "average",
     "sum",
     "likelihood",

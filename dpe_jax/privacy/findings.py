@@ -180,7 +180,7 @@ def states(audit: Audit, simulation: Simulation) -> list[str]:
                 f"{_how_near(alone.scores.state, one)}."
             )
         elif joint == "open" and together.scores.state is not None:
-            left = _of_guess(alone.scores.state, one.factors.kind == "link")
+            left = _of_guess(alone.scores.state)
             told.append(
                 f"{name}: {weights} {_ALONE[single]}{left}; but the "
                 "coalition of all neighbors has the state "
@@ -276,11 +276,12 @@ def _how_near(leak: Leak, one: EncryptedDSGD) -> str:
     return f"to within δ = {delta:.3g}: {near}" if leak.error.high <= delta else near
 
 
-def _of_guess(leak: Leak | None, divisors: bool = False) -> str:
+def _of_guess(leak: Leak | None) -> str:
     if leak is None:
         return ""
-    by = " (by common divisors)" if divisors else ""
-    return f": the best attack's error{by} is {leak.error.value / leak.chance:.2f} of a guess's"
+    attack = leak.attack.removeprefix("state: ")
+    error = leak.error.value / leak.chance
+    return f": the best attack's error ({attack}) is {error:.2f} of a guess's"
 
 
 def _list(names: Iterable[str]) -> str:

@@ -143,6 +143,7 @@ class GradientWatch(Watcher):
         }
         values = {name: jnp.where(sight.k > 0, value, jnp.nan) for name, value in values.items()}
         values |= self._averages(held.window, sight.k - self.start)
+        values |= self._running(held.window, g, sight.k - self.start)
         if held.products is not None and held.responses is not None:
             values["regression"] = self._predicted(held.products, held.responses)
         return values
@@ -245,6 +246,18 @@ class GradientWatch(Watcher):
             values[f"{name}_error"] = lanes.total((estimate - own) ** 2, 0)
             values[f"{name}_goal_error"] = lanes.total((estimate - goal) ** 2, 0)
         return {name: jnp.where(enough, value, jnp.nan) for name, value in values.items()}
+
+    def _running(
+        self, window: Window, g: OnTarget, count: Int64[Array, ""]
+    ) -> dict[str, Float[Array, "*shape lanes"]]:
+        """How far Σ m / Σ λ̄ is from the last gradient itself, which it hides less and less."""
+        mean = window.weighted_estimates / jnp.where(window.weights == 0, 1.0, window.weights)
+        right = (jnp.sign(mean) * jnp.sign(g) + 1) / 2 * (g != 0)
+        values = {
+            "running_error": lanes.total((mean - g) ** 2, 0),
+            "running_signs_right": lanes.total(right, 0),
+        }
+        return {name: jnp.where(count > 0, value, jnp.nan) for name, value in values.items()}
 
     def _most_likely(self, window: Window) -> OnTarget:
         """The least |g| with which every ĝ/g lies in the multipliers' support (derived).

@@ -12,7 +12,7 @@ from dpe_jax.algorithms import Algorithm, CentralizedSGD, EncryptedDSGD
 from dpe_jax.draws import Draws
 from dpe_jax.privacy.gradients import GradientWatch, Truth
 from dpe_jax.privacy.states import Several, StateWatch
-from dpe_jax.privacy.views import View, neighbors
+from dpe_jax.privacy.views import Neighbor, View, most_curious
 from dpe_jax.problems import Problem
 from dpe_jax.simulation import Simulation
 from dpe_jax.study import Progress, Study
@@ -64,7 +64,8 @@ def observed(
     target = views[0].target
     coordinates = _spread(problem.dim)
     watchers: dict[str, Watcher] = {}
-    beside = neighbors(network, target)[0]
+    curious = (view.agent for view in views if isinstance(view, Neighbor))
+    beside = next(curious, most_curious(network, target))
     for view in views:
         knowledge = view.knowledge(algorithm, network)
         x0 = jnp.asarray(alone.start)

@@ -43,7 +43,8 @@ def guessed(
     """q_t as well as all these replies tell it.
 
     With one factor a link and d ≥ 2 the lines of two insiders meet in it; else, and with a factor
-    for each coordinate, levels are tried that fit all replies.
+    for each coordinate, levels are tried that fit all replies. A single reply with a factor for
+    each coordinate is fitted by too many, and is divided by what factors are in the mean.
     """
     if factors.kind == "public":
         return from_public_weights(own[0], reply[0], c[0]).astype(jnp.float64)
@@ -51,6 +52,8 @@ def guessed(
         return from_one_factor(own[0], reply[0], c[0], factors).astype(jnp.float64)
     if factors.kind == "link" and own[0].shape[0] > 1:
         return from_two_insiders((own[0], own[1]), (reply[0], reply[1]))
+    if len(own) == 1:
+        return from_mean_factors(own, reply, c, factors)
     return from_many_factors(own, reply, c, factors)[0]
 
 
@@ -75,6 +78,22 @@ def from_one_factor(own: Levels, reply: Levels, c: Int64[Array, ""], factors: Fa
     least = jnp.full_like(divisor, c * factors.low)
     f = jax.lax.fori_loop(factors.low, factors.high + 1, larger, least)
     return own + reply // f
+
+
+def from_mean_factors(
+    own: list[Levels], reply: list[Levels], c: list[Int64[Array, ""]], factors: Factors
+) -> Float[Array, "dim lanes"]:
+    """q_t from the law of the factors alone, q_i + (r/c) E[a]/E[a²]; the mean over insiders.
+
+    Of all multiples of r it is the nearest to q_t − q_i in mean square: √(Var a/E[a²]) of the
+    distance, whatever that is (derived).
+    """
+    square = factors.mean**2 + ((factors.high - factors.low + 1) ** 2 - 1) / 12
+    guesses = [
+        level + (received / weight) * (factors.mean / square)
+        for level, received, weight in zip(own, reply, c, strict=True)
+    ]
+    return sum(guesses[1:], guesses[0]) / len(guesses)
 
 
 def from_two_insiders(

@@ -114,7 +114,10 @@ def scores(chosen: Sequence[ErrorCurve], held: Sequence[ErrorCurve] | None = Non
     ]
     states = [pair for pair in pairs if pair[0].attack.startswith("state:")]
     return Scores(
-        _best(named(("inversion", "scaled"))), _best(named(("sign",))), _best(means), _best(states)
+        _best(named(("inversion", "scaled", "running mean"))),
+        _best(named(("sign", "running mean's sign"))),
+        _best(means),
+        _best(states),
     )
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from dpe_jax import lanes
 from dpe_jax.algorithms import EncryptedDSGD
-from dpe_jax.privacy.replies import guessed, replies
+from dpe_jax.privacy.replies import from_many_factors, from_mean_factors, guessed, replies
 from dpe_jax.privacy.views import Knowledge
 from dpe_jax.watching import Sight, Watched, Watcher
 
@@ -22,13 +22,14 @@ class StateWatch(Watcher):
     without what insiders know of its perturbation. `filtered`: a mean over the messages of about
     the last fifth of all iterations, in which states move little and noise is averaged.
     `reply`: the reply to one insider, with public weights, one factor for all coordinates, or one
-    for each. `collusion`: replies to all insiders that share a link with the target.
+    for each; `divisors`: the latter by what divides it. `linear`: replies divided by what private
+    factors are in the mean. `collusion`: replies to all insiders that share a link with the target.
     """
 
     target: int = eqx.field(static=True)
     knowledge: Knowledge = eqx.field(static=True)
     beside: int = eqx.field(static=True)
-    """A neighbor of the target."""
+    """A neighbor of the target; the one that is curious alone."""
     x0: Float[Array, "agents dim"]
 
     def begin(self, agents: int, dim: int, lanes: int) -> Float[Array, "dim lanes"]:
@@ -81,7 +82,12 @@ class StateWatch(Watcher):
     ) -> dict[str, Float[Array, "dim lanes"]]:
         factors = algorithm.factors
         own, reply, c = replies(sight, factors, self.target, self.knowledge)
-        levels = {"reply": guessed(own[:1], reply[:1], c[:1], factors)}
+        alone = own[:1], reply[:1], c[:1]
+        levels = {"reply": guessed(*alone, factors)}
+        if factors.kind != "public":
+            levels["linear"] = from_mean_factors(own, reply, c, factors)
+        if factors.kind == "coordinate":
+            levels["divisors"] = from_many_factors(*alone, factors)[0]
         if len(self.knowledge.near) > 1 and factors.kind != "public":
             levels["collusion"] = guessed(own, reply, c, factors)
         return {name: q * algorithm.delta for name, q in levels.items()}
