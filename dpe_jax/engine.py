@@ -100,6 +100,8 @@ def _advance(
     setting, run, traced = fixed
     algorithm, problem, exchange = setting.algorithm, setting.problem, setting.exchange
 
+    # Traced once for the shapes of what is skipped and for what is not.
+    @jax.jit
     def record(
         moving: Moving, k: Array
     ) -> tuple[dict[str, Float[Array, "*agents lanes"]], Int8[Array, " lanes"]]:
@@ -224,8 +226,8 @@ def run_block(
     width = padded_lanes(max(lanes, program.lanes))
     inputs = (
         program.setting,
-        jnp.asarray(np.concatenate([numbers, np.full(width - lanes, numbers[-1], np.uint32)])),
-        jnp.asarray(program.x0, jnp.float64),
+        jax.device_put(np.concatenate([numbers, np.full(width - lanes, numbers[-1], np.uint32)])),
+        jax.device_put(np.asarray(program.x0, np.float64)),
     )
     setting, padded, x0 = _placed(inputs, device)
     problem, points = setting.problem, program.points
@@ -245,13 +247,13 @@ def run_block(
         moving = _restored(moving, arrays)
         log.restore(arrays, device)
         progress(sum(chunk.iterations for chunk in chunks[:done]) * lanes)
-    fixed = setting, padded, jnp.asarray(traced, jnp.int32)
+    fixed = setting, padded, jax.device_put(np.array(traced, np.int32))
     waiting: Chunk | None = None
     for number, chunk in enumerate(chunks[done:], done + 1):
         table = _padded_table(program, chunk, rows)
-        start, length, keep = (jnp.asarray(column) for column in chunk)
+        start, length, keep = (jax.device_put(column) for column in chunk)
         moving, values = _advance(
-            fixed, table, jnp.int64(chunk.first), (start, length, keep), moving
+            fixed, table, jax.device_put(np.int64(chunk.first)), (start, length, keep), moving
         )
         if waiting is not None:
             log.wait()
@@ -345,9 +347,9 @@ def _padded_table(program: Program, chunk: Chunk, rows: int) -> Row:
 
     def stack(*columns: np.ndarray) -> Array:
         if program.setting.lane is None:
-            return jnp.asarray(np.pad(columns[0], (0, longer), mode="edge"))
+            return jax.device_put(np.pad(columns[0], (0, longer), mode="edge"))
         table = np.stack(columns, axis=-1)
-        return jnp.asarray(np.pad(table, ((0, longer), (0, wider)), mode="edge"))
+        return jax.device_put(np.pad(table, ((0, longer), (0, wider)), mode="edge"))
 
     return jax.tree.map(stack, *tables)
 
@@ -397,8 +399,8 @@ def program_for(
             optima[0].method,
         ),
         Exchange.of(network),
-        (jnp.uint32(low), jnp.uint32(high)),
-        None if lane is None else jnp.asarray(lane),
+        (jax.device_put(low), jax.device_put(high)),
+        None if lane is None else jax.device_put(lane),
         watcher,
         metrics,
     )

@@ -4,6 +4,7 @@ import abc
 from typing import final
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int64, Num
@@ -88,14 +89,16 @@ def coupling_of(network: Network) -> Coupling:
     """Matrices for small and for dense networks, and lists of neighbors for the others."""
     links = 2 * len(network.edges)
     if network.agents <= lanes.UNROLLED or SPARSE * links > network.agents**2:
-        return Dense(jnp.asarray(network.laplacian_levels), jnp.asarray(network.weights))
+        return Dense(jax.device_put(network.laplacian_levels), jax.device_put(network.weights))
     lists: list[list[tuple[int, int]]] = [[] for _ in range(network.agents)]
     for i, j in network.edges:
         c = int(network.coupling[i, j])
         lists[i].append((j, c))
         lists[j].append((i, c))
-    row_sums = jnp.asarray(network.coupling.sum(axis=1))
-    return Sparse(Gathered.of(lists), row_sums, jnp.asarray(1.0 / network.denominator))
+    row_sums = jax.device_put(network.coupling.sum(axis=1))
+    return Sparse(
+        Gathered.of(lists), row_sums, jax.device_put(np.float64(1.0 / network.denominator))
+    )
 
 
 class Exchange(eqx.Module):
@@ -121,10 +124,10 @@ class Exchange(eqx.Module):
             lists[j].append((link, -1))
         return cls(
             coupling_of(network),
-            jnp.asarray(links),
+            jax.device_put(links),
             Gathered.of(lists),
-            jnp.asarray(network.coupling[links[:, 0], links[:, 1]]),
-            jnp.asarray(1.0 / network.denominator),
+            jax.device_put(network.coupling[links[:, 0], links[:, 1]]),
+            jax.device_put(np.float64(1.0 / network.denominator)),
         )
 
     def levels(

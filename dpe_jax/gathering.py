@@ -9,7 +9,7 @@ import operator
 from collections.abc import Sequence
 
 import equinox as eqx
-import jax.numpy as jnp
+import jax
 import numpy as np
 from jaxtyping import Array, Int32, Int64, Num
 
@@ -65,4 +65,4 @@ def _tables(
     for i, entries in enumerate(lists):
         for slot, (row, weight) in enumerate(entries):
             rows[i, slot], weights[i, slot] = row, weight
-    return jnp.asarray(rows), jnp.asarray(weights)
+    return jax.device_put(rows), jax.device_put(weights)

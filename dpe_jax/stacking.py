@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -90,4 +89,4 @@ def spread(
     values: Float[np.ndarray, "*shape configurations"], lane: Int[np.ndarray, " lanes"] | None
 ) -> jax.Array:
     """Each lane's own of some values, or the only one."""
-    return jnp.asarray(values[..., 0] if lane is None else values[..., lane])
+    return jax.device_put(values[..., 0] if lane is None else values[..., lane])
