@@ -12,7 +12,7 @@ RANDOMNESS = ("short", "full")
 AUDIT_PARTS = ("images", "ciphertexts", "cost")
 """What `dpe audit` can go without."""
 BENCH_PARTS = (
-    *("engine", "minibatch", "methods", "large", "growth"),
+    *("engine", "profile", "minibatch", "methods", "large", "growth"),
     *("sweep", "paillier", "memory", "startup"),
 )
 """What `dpe bench` measures, in this order."""

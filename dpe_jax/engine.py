@@ -34,7 +34,7 @@ LANE_MULTIPLE = 16
 """Blocks are padded to a multiple of this many lanes, so that one lane alone runs the same
 vectorised code as thousands do."""
 
-_WIDE = {"xla_cpu_prefer_vector_width": 512}
+WIDE_VECTORS = {"xla_cpu_prefer_vector_width": 512}
 """Vectors of eight 64-bit integers, where a CPU has them: XLA's own choice is four."""
 
 _CHUNK_ELEMENT_STEPS = 1e8
@@ -88,7 +88,7 @@ def _start(setting: Setting, x0: Float[Array, "agents dim"], run: UInt32[Array, 
     return setting.algorithm.init(x0, setting.exchange, setting.draws(run, jnp.int64(0)))
 
 
-@eqx.filter_jit(compiler_options=_WIDE)  # pyright: ignore[reportCallIssue] (it has no types for it)
+@eqx.filter_jit(compiler_options=WIDE_VECTORS)  # pyright: ignore[reportCallIssue] (it has no types for it)
 def _advance(
     fixed: tuple[Setting, UInt32[Array, " lanes"], Int32[Array, " traced"]],
     table: Row,

@@ -128,11 +128,11 @@ def test_what_is_no_part_is_an_error() -> None:
 
 def test_the_engine_beside_all_others() -> None:
     report = checked("engine", engines.measure(64, 10, 2))
-    names = {"engine", "engine_metrics", "engine_float64", "floor", "numpy", "vmap", "batched"}
-    within(report, names | {"numba"})
+    names = {"engine", "engine_metrics", "engine_float64", "numpy", "vmap", "batched"}
+    within(report, names | {"floor", "floor_erf_inv", "numba"})
     assert set(report["ratios"]) == {
         *(f"{name}_over_engine" for name in ("numpy", "vmap", "batched", "numba")),
-        *("engine_over_floor", "metrics_overhead"),
+        *("engine_over_floor", "engine_over_floor_erf_inv", "metrics_overhead"),
     }
     assert "numba" in report["versions"]
 

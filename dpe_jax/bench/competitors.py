@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dpe_jax import philox
+from dpe_jax.engine import WIDE_VECTORS
 
 
 @dataclass(frozen=True)
@@ -179,26 +180,55 @@ def batched_runs(
     return np.asarray(batched_program(study, runs, dtype)(jax.random.key(seed, impl=impl)))
 
 
-@partial(jax.jit, static_argnames=("runs", "agents", "dim"))
-def _floor(key, iterations, *, runs: int, agents: int, dim: int) -> jax.Array:
+Normals = Callable[[jax.Array], jax.Array]
+"""From words to normals in float32."""
+
+
+def by_polynomial(word: jax.Array) -> jax.Array:
+    """As the engine makes them."""
+    return philox.normal(word, jnp.dtype(jnp.float32))
+
+
+def by_erf_inv(word: jax.Array) -> jax.Array:
+    """By XLA's erf⁻¹ of the same argument."""
+    top = jax.lax.bitcast_convert_type(word, jnp.int32) >> 8
+    t = (top.astype(jnp.float32) + np.float32(0.5)) * np.float32(2.0**-23)
+    return jax.lax.erf_inv(t) * np.float32(np.sqrt(2.0))
+
+
+@partial(
+    jax.jit, static_argnames=("runs", "agents", "dim", "normals"), compiler_options=WIDE_VECTORS
+)
+def _floor(key, iterations, *, runs: int, agents: int, dim: int, normals: Normals) -> jax.Array:
     lanes = jnp.arange(runs, dtype=jnp.uint32)
     element = jnp.arange(agents * dim, dtype=jnp.uint32).reshape(agents, dim, 1)
 
     def body(k, total):
+        # As in the engine: round keys that are taken out of the loop are so many inputs of it.
+        zero = (k >> 32).astype(jnp.uint32)
         counter = (lanes, k.astype(jnp.uint32), element, jnp.uint32(0))
-        w0, w1, w2, w3 = philox.philox4x32(counter, key)
+        w0, w1, w2, w3 = philox.philox4x32(counter, (key[0] + zero, key[1] + zero))
         # All four words reach the result, so XLA cannot drop a part of the last rounds.
-        return total + philox.normal(w0 ^ w1 ^ w2 ^ w3, jnp.dtype(jnp.float32))
+        return total + normals(w0 ^ w1 ^ w2 ^ w3)
 
     return jax.lax.fori_loop(0, iterations, body, jnp.zeros((agents, dim, runs), jnp.float32))
 
 
-def floor_runs(runs: int, iterations: int, agents: int, dim: int, seed: int) -> np.ndarray:
-    """The floor: one Philox call and one erf⁻¹ an element and iteration, summed, and nothing else.
+def floor_runs(
+    runs: int,
+    iterations: int,
+    agents: int,
+    dim: int,
+    seed: int,
+    normals: Normals = by_polynomial,
+) -> np.ndarray:
+    """The floor: one Philox call and one normal an element and iteration, summed, no more.
 
     Returns Σ_k z^k, `[agents, dim, runs]` in float32, each N(0, iterations). Compiled once for
-    each (runs, agents, dim); `iterations` does not recompile.
+    each (runs, agents, dim, normals), as the engine is; `iterations` does not recompile.
     """
     low, high = philox.seed_key(seed)
     key = jnp.uint32(low), jnp.uint32(high)
-    return np.asarray(_floor(key, iterations, runs=runs, agents=agents, dim=dim))
+    return np.asarray(
+        _floor(key, jnp.int64(iterations), runs=runs, agents=agents, dim=dim, normals=normals)
+    )

@@ -70,14 +70,16 @@ def engine(
     return lambda: list(Study((timed,)).recordings())
 
 
-def floor(simulation: Simulation) -> Candidate:
+def floor(
+    simulation: Simulation, normals: competitors.Normals = competitors.by_polynomial
+) -> Candidate:
     """`competitors.floor_runs` on as many threads as the engine, each with its share of lanes."""
     workers = len(Study((simulation,)).devices)
     share = -(-simulation.runs // workers)
     iterations, problem = simulation.iterations, simulation.problem
 
     def one(seed: int) -> np.ndarray:
-        return competitors.floor_runs(share, iterations, problem.agents, problem.dim, seed)
+        return competitors.floor_runs(share, iterations, problem.agents, problem.dim, seed, normals)
 
     def run() -> list[np.ndarray]:
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
@@ -97,6 +99,7 @@ def candidates(simulation: Simulation, *, told: Told = lambda _: None) -> dict[s
         "engine_metrics": engine(simulation, "float32", defaults(simulation.problem), POINTS),
         "engine_float64": engine(simulation, "float64"),
         "floor": floor(simulation),
+        "floor_erf_inv": floor(simulation, competitors.by_erf_inv),
         "numpy": lambda: competitors.numpy_runs(study, runs, 0),
         "vmap": lambda: jax.block_until_ready(vmapped(keys)),
         "batched": lambda: jax.block_until_ready(batched(jax.random.key(0))),
@@ -121,6 +124,7 @@ def measure(runs: int, iterations: int, turns: int, told: Told = lambda _: None)
         "ratios": {
             **ratios,
             **over(timed, "floor", ("engine",)),
+            **over(timed, "floor_erf_inv", ("engine",)),
             "metrics_overhead": round(
                 timed["engine_metrics"].median / timed["engine"].median - 1, 3
             ),

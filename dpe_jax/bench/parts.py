@@ -11,6 +11,7 @@ from dpe_jax.bench import (
     memory,
     methods,
     paillier,
+    profile,
     startup,
     sweep,
 )
@@ -42,6 +43,9 @@ def measure(part: str, turns: int, quick: bool, told: Told = lambda _: None) -> 
         case "large":
             agents, runs = (40, 16) if quick else (1000, 64)
             return large.measure(agents, 6, 10, runs, 4, turns, told)
+        case "profile":
+            runs, iterations = (64, 20) if quick else (2048, 500)
+            return profile.measure(runs, iterations, turns, told)
         case "startup":
             return startup.measure(turns, told)
         case "gpu":

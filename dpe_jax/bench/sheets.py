@@ -28,7 +28,7 @@ _COLUMNS = _NS, "least – most"
 def bars(part: str, report: Mapping[str, Any]) -> dict[str, list[Bar]]:
     """Nanoseconds per agent-coordinate-step by candidate, by what heads them; none elsewhere."""
     match part:
-        case "engine" | "minibatch" | "large":
+        case "engine" | "minibatch" | "large" | "profile":
             return {part: _bars(report)}
         case "methods":
             found = report["methods"]
@@ -47,7 +47,7 @@ def sheets(part: str, report: Mapping[str, Any]) -> list[Sheet]:
     """What is shown of a report."""
     charted = bars(part, report)
     if charted:
-        base = "encrypted" if part == "methods" else "engine"
+        base = {"methods": "encrypted", "profile": "step"}.get(part, "engine")
         tables = [_of_bars(title, found, base) for title, found in charted.items()]
         return tables + (_rates(report) if part == "gpu" else [])
     match part:
