@@ -70,7 +70,11 @@ class Setting(eqx.Module):
     def row(self, table: Row, index: Int64[Array, ""]) -> Row:
         """The coefficients of one iteration: numbers, or one a lane."""
         row = jax.tree.map(lambda column: column[index], table)
-        return row if self.lane is None else jax.tree.map(lambda column: column[self.lane], row)
+        if self.lane is None:
+            return row
+        # Lanes are those of the table: nothing has to be clamped into it, in every step anew.
+        of_lane = self.lane
+        return jax.tree.map(lambda c: c.at[of_lane].get(mode="promise_in_bounds"), row)
 
 
 class Moving(eqx.Module):
