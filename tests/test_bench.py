@@ -213,6 +213,29 @@ def test_every_curve_grows_by_its_factor_alone() -> None:
     assert set(agents.network.degrees.tolist()) == {6}
 
 
+def test_what_a_curve_holds_is_what_is_run(monkeypatch) -> None:
+    run: list[Any] = []
+
+    class Recorded:
+        def __init__(self, simulations: tuple[Any, ...]) -> None:
+            run.extend(simulations)
+
+        def recordings(self) -> list[Any]:
+            return []
+
+    monkeypatch.setattr(engines, "Study", Recorded)
+    made = {curve.factor: curve for curve in growth.curves(quick=True)}["record points"]
+    growth.along(made, 1, 1)
+    assert {(len(one.record), len(one.metrics)) for one in run} == {(2, 6), (5, 6), (20, 6)}
+    run.clear()
+    growth.along({curve.factor: curve for curve in growth.curves(quick=True)}["runs"], 1, 1e-9)
+    assert {(one.runs, len(one.record), len(one.metrics)) for one in run} == {
+        (1, 2, 0),
+        (4, 2, 0),
+        (16, 2, 0),
+    }
+
+
 @pytest.mark.slow
 def test_rates_of_the_device() -> None:
     place = SingleDeviceSharding(jax.devices("cpu")[0])

@@ -65,9 +65,14 @@ def engine(
     metrics: tuple[Metric, ...] = (),
     points: int = 2,
 ) -> Candidate:
-    """All blocks of a simulation; nothing is written."""
+    """All blocks of a simulation, with these settings in place of its own."""
     timed = dataclasses.replace(simulation, precision=precision, metrics=metrics, points=points)
-    return lambda: list(Study((timed,)).recordings())
+    return as_it_is(timed)
+
+
+def as_it_is(simulation: Simulation) -> Candidate:
+    """All blocks of a simulation; nothing is written."""
+    return lambda: list(Study((simulation,)).recordings())
 
 
 def floor(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from dpe_jax.algorithms import EncryptedDSGD
-from dpe_jax.bench.engines import encrypted_alone, engine
+from dpe_jax.bench.engines import as_it_is, encrypted_alone
 from dpe_jax.bench.separable import Separable
 from dpe_jax.bench.timing import Told, about, by_turns, rounded, seconds, spread
 from dpe_jax.network import Network
@@ -129,7 +129,7 @@ def along(
     for value in curve.values:
         told(f"{curve.factor} = {value}: iterations")
         sized[str(value)] = _sized(curve.make(value), target) if curve.fit else curve.make(value)
-    timed = by_turns({name: engine(one) for name, one in sized.items()}, turns, told)
+    timed = by_turns({name: as_it_is(one) for name, one in sized.items()}, turns, told)
     steps = {
         name: one.problem.agents * one.problem.dim * one.runs * one.iterations
         for name, one in sized.items()
@@ -148,7 +148,7 @@ def _sized(simulation: Simulation, target: float | int) -> Simulation:
     """As many iterations as take about `target` seconds, by a pilot of a tenth of that."""
     elements = simulation.problem.agents * simulation.problem.dim * simulation.runs
     guess = max(1, min(round(target / 10 / (elements * _GUESS + _OVERHEAD)), _MOST_ITERATIONS))
-    run = engine(dataclasses.replace(simulation, iterations=guess))
+    run = as_it_is(dataclasses.replace(simulation, iterations=guess))
     run()
     aimed = round(guess * target / statistics.median(seconds(run) for _ in range(3)))
     return dataclasses.replace(simulation, iterations=max(1, min(aimed, _MOST_ITERATIONS)))
