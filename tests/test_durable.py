@@ -200,7 +200,7 @@ def test_a_process_that_is_killed_goes_on(undisturbed: Stored, tmp_path: Path) -
 @pytest.mark.parametrize("seed", range(2))
 def test_a_process_that_is_killed_again_and_again_goes_on(seed: int, tmp_path: Path) -> None:
     changes = {**CHANGES, "block": 2, "iterations": 1500}
-    stored, blocks = run_and_kill(tmp_path, changes, seed, 8)
+    stored, blocks = run_and_kill(tmp_path, changes, seed, 5)
     assert len(blocks) >= 3
     assert blocks == sorted(blocks)
     assert_same(stored, experiment.run(config(changes), tmp_path / "whole").stored)
