@@ -73,9 +73,9 @@ def _chosen(options: argparse.Namespace) -> list[str]:
     if not options.gpu:
         # Whatever else the machine has, these are measured on the CPU.
         jax.config.update("jax_platforms", "cpu")
-        return options.only or list(BENCH_PARTS)
+        return list(dict.fromkeys(options.only or BENCH_PARTS))
     if options.only is not None:
-        raise InputError("--only", ",".join(options.only), "no such option beside --gpu")
+        raise InputError("--only", ",".join(options.only), "nothing: --gpu is a part of its own")
     cuda_device()
     return ["gpu"]
 

@@ -251,7 +251,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("bench", "Time the engine beside NumPy, JAX, Numba and the floor.")
     sub.add_argument(
-        "--only", metavar="PARTS", help=f"some of {','.join(BENCH_PARTS)} (all of them)"
+        "--only", metavar="PARTS", help=f"some of {', '.join(BENCH_PARTS)} (all of them)"
     )
     sub.add_argument("--gpu", action="store_true", help="on a CUDA device, and nothing else")
     sub.add_argument("--turns", metavar="N", help="calls of every candidate, by turns (5)")

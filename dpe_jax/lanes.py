@@ -49,7 +49,7 @@ def mix(
     """Σ_j M_ij x_j for every coordinate and lane."""
     if x.shape[0] <= UNROLLED:
         return _mixed(matrix, x)
-    # XLA's product of integer matrices on a CPU is ten times slower than such sums.
+    # XLA's product of integer matrices on a CPU is far slower (results/bench/large.json).
     columns = -(-x.shape[0] // _PIECE) * _PIECE
     missing = columns - x.shape[0]
     matrix = jnp.pad(matrix, ((0, 0), (0, missing)))

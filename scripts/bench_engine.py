@@ -25,7 +25,7 @@ def main() -> None:
     every = methods.measure(options.runs, options.iterations, options.turns, told)
     report["methods"] = every["methods"]
     report["minibatch_logistic"] = logistic.measure(512, 300, options.turns, told)
-    write(report, options.out)
+    write(report, options.out, "engine")
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ def told(said: str) -> None:
     print(said, file=sys.stderr, flush=True)
 
 
-def write(report: dict[str, Any], out: Path) -> None:
-    """Print the report and write it, with a chart beside it if the part of that name has one."""
+def write(report: dict[str, Any], out: Path, part: str | None = None) -> None:
+    """Print the report and write it, with the chart of its part, by default the file's name."""
     text = json.dumps(report, indent=2, allow_nan=False)
     print(text)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text + "\n", encoding="utf-8")
-    draw(out.stem, report, out.parent)
+    draw(part or out.stem, report, out.parent, out.stem)

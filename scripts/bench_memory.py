@@ -1,6 +1,6 @@
 """Peak memory and time of a million runs of `five-agents`: `results/bench/memory.json`.
 
-    python scripts/bench_memory.py [--runs 1000000] [--iterations 100] [--points 10] [--out PATH]
+    python scripts/bench_memory.py [--runs 1000000] [--iterations 100] [--turns 5] [--out PATH]
 
 All three methods are run, curves go to disk block by block.
 """
@@ -19,9 +19,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1_000_000)
     parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--points", type=int, default=10)
+    parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("results/bench/memory.json"))
     options = parser.parse_args()
-    write(memory.measure(options.runs, options.iterations, options.points), options.out)
+    sizes = options.runs, options.iterations, options.points
+    write(memory.measure(*sizes, options.turns), options.out)
 
 
 if __name__ == "__main__":

@@ -32,11 +32,12 @@ def main() -> int:
 
 
 def filled(text: str, results: Path) -> str:
-    """The page with the tables of every part between its marks; empty where there is no file."""
+    """The page with the tables of every part between its marks; a missing file is an error."""
 
     def of_part(found: re.Match[str]) -> str:
-        part, path = found[1], results / f"{found[1]}.json"
-        body = markdown(part, json.loads(path.read_text(encoding="utf-8"))) if path.exists() else ""
+        part = found[1]
+        report = json.loads((results / f"{part}.json").read_text(encoding="utf-8"))
+        body = markdown(part, report)
         return f"<!-- {part} -->\n{body}<!-- end -->"
 
     return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", of_part, text, flags=re.DOTALL)
@@ -58,9 +59,9 @@ def table(sheet: Sheet) -> str:
 def measured_on(report: dict[str, Any]) -> str:
     """The machine, versions and the date, in a line."""
     versions = report["versions"]
-    on = f"{report['cpu']}, " if "cpu" in report else ""
+    count = "1 processor" if report["cpus"] == 1 else f"{report['cpus']} processors"
     return (
-        f"{on}{report['cpus']} processors, Python {versions['python']}, jax {versions['jax']}, "
+        f"{report['cpu']}, {count}, Python {versions['python']}, jax {versions['jax']}, "
         f"NumPy {versions['numpy']}; {report['turns']} turns, {report['date']}."
     )
 

@@ -24,7 +24,7 @@ from dpe_jax.bench import (
     startup,
     sweep,
 )
-from dpe_jax.bench.timing import Timed, about, by_turns, nanoseconds, over, spread
+from dpe_jax.bench.timing import Timed, about, by_turns, nanoseconds, over, spread, within_turns
 from dpe_jax.problems import Quadratic
 from dpe_jax.sweeps import expand
 
@@ -71,6 +71,8 @@ def test_medians_ranges_and_ratios() -> None:
     }
     assert over(timed, "engine", ("numpy", "missing")) == {"numpy_over_engine": 4.0}
     assert spread([0.000123456, 2.34567]) == [0.0001235, 2.346]
+    # 4/3, 9/1 and 8/2 within the turns: not the ratio of the ends.
+    assert within_turns(timed, "engine", ("numpy", "missing")) == {"numpy_over_engine": [1.33, 9.0]}
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ def test_without_numba_it_is_left_out(monkeypatch) -> None:
 
 def test_minibatches_beside_numpy() -> None:
     report = checked("minibatch", logistic.measure(16, 5, 2))
-    within(report, {"engine", "numpy"})
+    within(report, {"engine", "numpy", "vmap"})
     assert report["dim"] == 31
     assert report["numpy_over_engine"] > 0
 
@@ -165,14 +167,15 @@ def test_every_method_beside_the_encrypted_one(monkeypatch) -> None:
 
 def test_a_large_network_beside_the_matrix() -> None:
     report = checked("large", large.measure(40, 6, 2, 16, 3, 2))
-    within(report, {"engine", "dense"})
-    assert report["integers"] == report["integers_equal"] == 40 * 2 * 16
+    within(report, {"engine", "einsum", "pieces"})
+    assert report["integers"] == report["integers_equal"] == 2 * 40 * 2 * 16
 
 
 def test_integers_that_differ_are_counted() -> None:
-    states = [[1, 2], [3, 4]]
-    report = large.beside(lambda: states, lambda: [[1, 2], [3, 5]], 1.0, 1)
-    assert (report["integers"], report["integers_equal"]) == (4, 3)
+    states = {"a": [[1, 2], [3, 4]], "b": [[1, 2], [3, 5]], "c": [[1, 2], [3, 4]]}
+    report = large.beside({name: lambda x=x: x for name, x in states.items()}, 1.0, 1)
+    assert (report["integers"], report["integers_equal"]) == (8, 7)
+    assert set(report["ratios"]) == {"b_over_a", "c_over_a"}
 
 
 def test_growth_along_one_curve() -> None:
@@ -240,7 +243,15 @@ def test_what_a_curve_holds_is_what_is_run(monkeypatch) -> None:
 def test_rates_of_the_device() -> None:
     place = SingleDeviceSharding(jax.devices("cpu")[0])
     report = checked("gpu", gpu.measure(place, ((16, 4),), 2, copied=2**16, chains=(64, 2)))
-    names = {"engine", "floor", "vmap", "vmap_float32", "batched", "batched_float32"}
+    names = {
+        "engine",
+        "floor",
+        "floor_erf_inv",
+        "vmap",
+        "vmap_float32",
+        "batched",
+        "batched_float32",
+    }
     within(report["runs"]["16"], names)
     engine = report["runs"]["16"]
     steps = engine["run_steps_per_second"]["engine"]
@@ -269,6 +280,7 @@ def test_whole_processes() -> None:
     assert set(report["command"]) == {"runs", "summary"}
     report = parts.measure("memory", 1, True)
     assert report["peak_bytes"] > 10**7
+    assert report["range_seconds"][0] <= report["seconds"] <= report["range_seconds"][1]
     assert report["stored_bytes"] > 0
     assert sheets.sheets("memory", report)[0].rows
     report = checked("startup", startup.measure(1))

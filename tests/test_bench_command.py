@@ -92,6 +92,7 @@ def test_what_was_finished_before_an_interrupt_is_kept(
         (["--gpu", "--only", "engine"], ["--only", "'engine'", "--gpu"]),
         (["--out", ""], ["--out", "''", "folder"]),
         (["--out", "file"], ["--out", "'file'", "writable"]),
+        (["--only", "engine,engine", "--out", ""], ["--out", "''"]),
         (["--runs", "3"], ["'--runs 3'", "dpe bench"]),
     ],
 )
@@ -104,7 +105,7 @@ def test_refusals(arguments, expected, tmp_path: Path, monkeypatch, capsys) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="there is a GPU")
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="what is refused here is there")
 def test_without_a_gpu_it_says_so(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     line = refusal(["bench", "--gpu"], capsys)
@@ -118,11 +119,28 @@ def test_charts_show_every_candidate(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(figures, "save", lambda figure, path: shown.append(figure) or path)
     timed = {"engine": Timed(1.0, [2.0, 3.0]), "a_b": Timed(1.0, [8.0, 7.0])}
     report = {**nanoseconds(timed, 1e6), **about(2)}
-    assert figures.draw("sweep", report, tmp_path) == []
+    assert figures.draw("memory", report, tmp_path) == []
     assert [path.suffix for path in figures.draw("engine", report, tmp_path)] == [".png", ".pdf"]
     (axes,) = shown[0].axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["engine", "a b"]
     assert [bar.get_width() for bar in axes.patches] == [2500.0, 7500.0]
+    assert axes.get_xscale() == "linear"
+    timed["a_b"] = Timed(1.0, [80.0, 70.0])
+    paths = figures.draw("engine", {**nanoseconds(timed, 1e6), **about(2)}, tmp_path, "other")
+    assert [path.name for path in paths] == ["other.png", "other.pdf"]
+    (axes,) = shown[-1].axes
+    assert axes.get_xscale() == "log"
+    assert [line.get_xdata()[0] for line in axes.lines[:2]] == [2500.0, 75000.0]
+    assert {"2,500", "75,000"} <= {text.get_text().strip() for text in axes.texts}
+
+
+@pytest.mark.parametrize("part", ["engine", "profile", "large", "growth", "sweep", "paillier"])
+def test_charts_of_committed_reports(part: str, tmp_path: Path) -> None:
+    path = Path(__file__).parent.parent / "results" / "bench" / f"{part}.json"
+    report = json.loads(path.read_text(encoding="utf-8"))
+    drawn = figures.draw(part, report, tmp_path)
+    assert all(found.stat().st_size > 5_000 for found in drawn)
+    assert len(drawn) == 2
 
 
 def test_help_needs_neither_numba_nor_jax() -> None:

@@ -78,11 +78,13 @@ def test_numpy_on_the_preset_has_the_engines_moments() -> None:
 def test_the_dense_exchange_gives_the_engines_integers() -> None:
     simulation = large.simulation_of(40, 6, 3, 20, 12)
     engine = large.engine_states(simulation)
-    dense = np.asarray(large.dense_states(simulation)())
-    assert engine.shape == dense.shape == (40, 3, 20)
-    np.testing.assert_array_equal(engine, dense)
+    for coupling in large.dense(simulation.network).values():
+        dense = np.asarray(large.states_by(coupling, simulation)())
+        assert engine.shape == dense.shape == (40, 3, 20)
+        np.testing.assert_array_equal(engine, dense)
     assert len(np.unique(engine)) > 2000
-    other = large.dense_states(replace(simulation, seed=1))()
+    einsum = large.dense(simulation.network)["einsum"]
+    other = large.states_by(einsum, replace(simulation, seed=1))()
     assert np.mean(engine == other) < 0.01
 
 

@@ -131,7 +131,8 @@ def test_floor_sums_standard_normals():
     assert np.abs(correlation).max() < LIMIT / np.sqrt(RUNS)
 
 
-def test_logistic_regression_in_numpy_has_the_engines_mean_and_spread() -> None:
+@pytest.mark.parametrize("how", ["numpy", "vmap"])
+def test_logistic_regression_has_the_engines_mean_and_spread(how: str) -> None:
     problem = breast_cancer(3, split="dirichlet", batch=4, penalty=0.1, seed=1)
     algorithm = EncryptedDSGD(PowerLaw(0.5, 0.6), PowerLaw(0.5, 0.9))
     network, iterations, runs = Network.path(3), 40, 1500
@@ -156,7 +157,11 @@ def test_logistic_regression_in_numpy_has_the_engines_mean_and_spread() -> None:
     def scores(study):
         """Distances of means in standard errors."""
         one = result.curves["final_state"].values[0]
-        other = logistic.numpy_logistic_runs(study, runs, 3)
+        if how == "numpy":
+            other = logistic.numpy_logistic_runs(study, runs, 3)
+        else:
+            keys = jax.random.split(jax.random.key(3), runs)
+            other = np.moveaxis(np.asarray(logistic.vmap_logistic_program(study)(keys)), 0, -1)
         error = np.sqrt((one.var(-1) + other.var(-1)) / runs)
         spread = one.std(-1) / other.std(-1)
         assert np.all(abs(spread - 1) < 5 / np.sqrt(runs)) or study.penalty != problem.penalty

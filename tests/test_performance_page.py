@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,20 @@ def test_a_changed_number_is_found(part: str, tmp_path: Path) -> None:
     path = performance_tables.RESULTS / f"{part}.json"
     report = json.loads(path.read_text(encoding="utf-8"))
     report["date"] = "1999-01-01"
+    shutil.copytree(performance_tables.RESULTS, tmp_path, dirs_exist_ok=True)
     (tmp_path / path.name).write_text(json.dumps(report))
     changed = performance_tables.filled(text, tmp_path)
     assert "1999-01-01" in changed
     assert performance_tables.filled(changed, tmp_path) == changed
 
 
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    text = performance_tables.PAGE.read_text(encoding="utf-8")
+    with pytest.raises(FileNotFoundError):
+        performance_tables.filled(text, tmp_path)
+
+
 def test_the_large_network_has_the_same_integers() -> None:
     report = json.loads((performance_tables.RESULTS / "large.json").read_text(encoding="utf-8"))
-    assert report["integers_equal"] == report["integers"] == 1000 * 10 * 64
+    assert report["integers_equal"] == report["integers"] == 2 * 1000 * 10 * 64
     assert (report["agents"], report["degree"], report["dim"], report["runs"]) == (1000, 6, 10, 64)

@@ -11,7 +11,7 @@ import numpy as np
 
 from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.bench import competitors
-from dpe_jax.bench.timing import Candidate, Told, about, by_turns, nanoseconds, over
+from dpe_jax.bench.timing import Candidate, Told, about, by_turns, nanoseconds, over, within_turns
 from dpe_jax.experiment import find_config
 from dpe_jax.observe import Metric, defaults
 from dpe_jax.problems import Quadratic
@@ -123,16 +123,20 @@ def measure(runs: int, iterations: int, turns: int, told: Told = lambda _: None)
     simulation = encrypted_alone("five-agents", runs, iterations)
     problem = simulation.problem
     timed = by_turns(candidates(simulation, told=told), turns, told)
-    ratios = over(timed, "engine", ("numpy", "vmap", "batched", "numba"))
+    others = ("numpy", "vmap", "batched", "numba")
     return {
         **nanoseconds(timed, problem.agents * problem.dim * runs * iterations),
         "ratios": {
-            **ratios,
+            **over(timed, "engine", others),
             **over(timed, "floor", ("engine",)),
             **over(timed, "floor_erf_inv", ("engine",)),
             "metrics_overhead": round(
                 timed["engine_metrics"].median / timed["engine"].median - 1, 3
             ),
+        },
+        "ratios_within_turns": {
+            **within_turns(timed, "engine", others),
+            **within_turns(timed, "floor", ("engine",)),
         },
         "runs": runs,
         "iterations": iterations,

@@ -1,4 +1,4 @@
-"""Charts: bars of nanoseconds by candidate, and how cost grows."""
+"""Charts: times by candidate, and how cost grows."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dpe_jax.bench.sheets import Bar, bars
+from dpe_jax.bench.sheets import Panel, panels, short
 from dpe_jax.drawing import COLOURS, entitle, plain_panels, save, writing
 
 if TYPE_CHECKING:
@@ -16,58 +16,89 @@ if TYPE_CHECKING:
 _BAR = 0.22
 """Height of a bar with its gap, in inches."""
 
+_LOGARITHMIC = 20
+"""From this ratio of the most to the least on, the axis is logarithmic."""
 
-def draw(part: str, report: Mapping[str, Any], out: Path) -> list[Path]:
+
+def draw(part: str, report: Mapping[str, Any], out: Path, name: str | None = None) -> list[Path]:
     """The chart of a report as png and pdf, or nothing where it has none."""
-    charted = bars(part, report)
+    charted = panels(part, report)
     if not charted and part != "growth":
         return []
     with writing(out):
         figure = _growth(report) if part == "growth" else _bars(charted, report)
-        return [save(figure, out / f"{part}.{kind}") for kind in ("png", "pdf")]
+        return [save(figure, out / f"{name or part}.{kind}") for kind in ("png", "pdf")]
 
 
-def _bars(charted: dict[str, list[Bar]], report: Mapping[str, Any]) -> "Figure":
+def _bars(charted: list[Panel], report: Mapping[str, Any]) -> "Figure":
     figure, grid = plain_panels(len(charted))
-    longest = max(map(len, charted.values()))
+    longest = max(len(panel.bars) for panel in charted)
     figure.set_figheight(figure.get_figheight() * max(1.0, 0.3 + longest * _BAR / 2))
-    for axes, (title, found) in zip(grid, charted.items(), strict=True):
-        _panel(axes, title, found)
+    for axes, panel in zip(grid, charted, strict=True):
+        _panel(axes, panel)
     entitle(figure, [_measured_on(report), "medians, with the least and the most of all turns"])
     return figure
 
 
-def _panel(axes: "Axes", title: str, found: list[Bar]) -> None:
+def _panel(axes: "Axes", panel: Panel) -> None:
+    found = panel.bars
     places = np.arange(len(found))[::-1]
     medians = np.array([bar.median for bar in found])
+    low, high = min(bar.low for bar in found), max(bar.high for bar in found)
     ends = np.array([[bar.median - bar.low, bar.high - bar.median] for bar in found]).T
-    colours = [COLOURS[0 if bar.name.startswith(("engine", "encrypted")) else 7] for bar in found]
-    axes.barh(places, medians, 0.7, xerr=np.maximum(ends, 0), color=colours, ecolor="black")
+    ours = "engine", "step", "encrypted", "sweep", "fast"
+    colours = [COLOURS[0 if bar.name.startswith(ours) else 7] for bar in found]
+    if high > _LOGARITHMIC * low:
+        # Bars have no end at zero there.
+        axes.set_xscale("log")
+        for place, bar, colour in zip(places, found, colours, strict=True):
+            axes.plot(bar.median, place, "o", color=colour, markersize=4)
+        axes.errorbar(medians, places, xerr=np.maximum(ends, 0), fmt="none", ecolor="black")
+        axes.set_xlim(low / 1.5, high * (high / low) ** 0.25)
+        axes.grid(visible=True, axis="y", linewidth=0.3)
+    else:
+        axes.barh(places, medians, 0.7, xerr=np.maximum(ends, 0), color=colours, ecolor="black")
+        axes.set_xlim(0, 1.25 * high)
+        axes.grid(visible=False, axis="y")
     for place, bar in zip(places, found, strict=True):
-        axes.text(bar.high, place, f" {bar.median:.3g}", va="center", fontsize=7)
-    axes.set_yticks(places, [bar.name.replace("_", " ") for bar in found])
-    axes.set_xlim(0, 1.2 * max(bar.high for bar in found))
-    axes.set_xlabel("ns per agent, coordinate and step")
-    axes.set_title(title)
-    axes.grid(visible=False, axis="y")
+        axes.text(bar.high, place, f"  {short(bar.median)}", va="center", fontsize=7)
+    axes.set_yticks(places, [bar.name.replace("_", " ") for bar in found], fontsize=7)
+    axes.set_ylim(-0.6, len(found) - 0.4)
+    axes.set_xlabel(panel.unit)
+    axes.set_title(panel.title, fontsize=7)
 
 
 def _growth(report: Mapping[str, Any]) -> "Figure":
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     curves = report["curves"]
     figure, grid = plain_panels(len(curves))
+    all_ends = np.concatenate([np.array(curve["range_ns"]) for curve in curves.values()])
     for axes, (factor, curve) in zip(grid, curves.items(), strict=True):
         ns, ends = np.array(curve["ns"]), np.array(curve["range_ns"])
         axes.fill_between(curve["values"], ends[:, 0], ends[:, 1], color=COLOURS[0], alpha=0.25)
         axes.plot(curve["values"], ns, color=COLOURS[0], marker="o", markersize=3)
         axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.set_ylim(0.8 * all_ends.min(), 1.25 * all_ends.max())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0,)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(factor)
-        axes.set_ylabel("ns per element-step")
+        axes.set_ylabel("ns per step")
         axes.set_title(curve["held"], fontsize=7)
-    entitle(figure, [_measured_on(report), "a flat curve is a cost in proportion to the factor"])
+    entitle(
+        figure,
+        [
+            _measured_on(report),
+            "a step is one iteration of one coordinate of one agent in one run",
+            "a flat curve is a cost in proportion to the factor",
+        ],
+    )
     return figure
 
 
 def _measured_on(report: Mapping[str, Any]) -> str:
-    on = report.get("measured_device", f"{report['cpu']}, {report['cpus']} processors")
+    count = "1 processor" if report["cpus"] == 1 else f"{report['cpus']} processors"
+    on = report.get("measured_device", f"{report['cpu']}, {count}")
     return f"{on}, jax {report['versions']['jax']}, {report['date']}"

@@ -93,12 +93,20 @@ def candidates(simulation: Simulation, place: SingleDeviceSharding) -> dict[str,
     def engine() -> object:
         return list(run_blocks(planned.blocks(), planned.program, [place], lambda *_: None))
 
-    def floor() -> object:
-        with jax.default_device(device):
-            sizes = runs, simulation.iterations, problem.agents, problem.dim
-            return competitors.floor_runs(*sizes, seed=0)
+    def floor(normals: competitors.Normals) -> Candidate:
+        sizes = runs, simulation.iterations, problem.agents, problem.dim
 
-    found: dict[str, Candidate] = {"engine": engine, "floor": floor}
+        def run() -> object:
+            with jax.default_device(device):
+                return competitors.floor_runs(*sizes, 0, normals)
+
+        return run
+
+    found: dict[str, Candidate] = {
+        "engine": engine,
+        "floor": floor(competitors.by_polynomial),
+        "floor_erf_inv": floor(competitors.by_erf_inv),
+    }
     key = jax.device_put(jax.random.key(0), place)
     keys = jax.random.split(key, runs)
     for suffix, dtype in (("", jnp.float64), ("_float32", jnp.float32)):
@@ -126,7 +134,7 @@ def measure(
         told(f"{runs} runs, {iterations} iterations")
         simulation = encrypted_alone("five-agents", runs, iterations)
         timed = by_turns(candidates(simulation, place), turns, told)
-        others = [name for name in timed if name not in ("engine", "floor")]
+        others = [name for name in timed if name.startswith(("vmap", "batched"))]
         found[str(runs)] = {
             **nanoseconds(
                 timed, simulation.problem.agents * simulation.problem.dim * runs * iterations
@@ -134,7 +142,11 @@ def measure(
             "run_steps_per_second": {
                 name: float(f"{runs * iterations / one.median:.4g}") for name, one in timed.items()
             },
-            "ratios": {**over(timed, "engine", others), **over(timed, "floor", ("engine",))},
+            "ratios": {
+                **over(timed, "engine", others),
+                **over(timed, "floor", ("engine",)),
+                **over(timed, "floor_erf_inv", ("engine",)),
+            },
             "iterations": iterations,
         }
     (device,) = place.device_set

@@ -1,19 +1,20 @@
-"""A large sparse network: the engine's exchange beside one by a matrix of integer weights."""
+"""A large sparse network: the engine's exchange beside those by a matrix of integer weights."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int64
+from jaxtyping import Array, Float, Int64
 
-from dpe_jax import lattice
+from dpe_jax import exchange, lattice
 from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.algorithms.encrypted import Coefficients
 from dpe_jax.bench.growth import on_network
-from dpe_jax.bench.timing import Candidate, Told, about, by_turns, nanoseconds, over
+from dpe_jax.bench.timing import Candidate, Told, about, by_turns, nanoseconds, over, within_turns
 from dpe_jax.draws import Draws
 from dpe_jax.engine import padded_lanes
 from dpe_jax.network import Network
@@ -23,19 +24,32 @@ from dpe_jax.simulation import Simulation
 from dpe_jax.study import Study
 
 
-def by_matrix(
-    C: Int64[Array, "n n"], q: Int64[Array, "n dim lanes"]
-) -> Int64[Array, "n dim lanes"]:
+@final
+class ByMatrix(exchange.Coupling):
     """v = C q in int64, as it is written down: n² multiplications."""
-    return jnp.einsum("ij,jdl->idl", C, q)
+
+    C: Int64[Array, "n n"]
+
+    def levels(self, q: Int64[Array, "agents dim lanes"]) -> Int64[Array, "agents dim lanes"]:
+        """C q."""
+        return jnp.einsum("ij,jdl->idl", self.C, q)
+
+    def values(self, x: Float[Array, "agents dim lanes"]) -> Float[Array, "agents dim lanes"]:
+        """No floating-point method is measured here."""
+        raise NotImplementedError
+
+    def weighted(self, x: Float[Array, "agents dim lanes"]) -> Float[Array, "agents dim lanes"]:
+        """Likewise."""
+        raise NotImplementedError
 
 
-class Dense(eqx.Module):
-    """The engine's step with `by_matrix` in it."""
+@final
+class Loop(eqx.Module):
+    """The engine's step with another exchange in it."""
 
     algorithm: EncryptedDSGD
     problem: Problem
-    C: Int64[Array, "n n"]
+    coupling: exchange.Coupling
     table: Coefficients
     key: tuple[Array, Array]
 
@@ -53,7 +67,8 @@ class Dense(eqx.Module):
             g = problem.gradient(lattice.to_float(Y, method.delta, problem.dtype), now)
             m = method.multipliers(now.stepsize_word(), g.dtype)
             increment = row.increment_scale.astype(g.dtype) * m * g
-            following = Y + row.gain * by_matrix(self.C, q) - jnp.rint(increment).astype(jnp.int64)
+            following = Y + row.gain * self.coupling.levels(q)
+            following -= jnp.rint(increment).astype(jnp.int64)
             return lattice.advance(packed, following, now.rounding_word(), increment)
 
         packed = lattice.pack(Y, lattice.rounding_bit(Y, draws(jnp.int64(0)).rounding_word()))
@@ -78,16 +93,16 @@ def engine_states(simulation: Simulation) -> Int64[np.ndarray, "n dim runs"]:
     return np.rint(scaled).astype(np.int64)
 
 
-def dense_states(simulation: Simulation) -> Candidate:
-    """The same by `Dense`, all runs in one block."""
+def states_by(coupling: exchange.Coupling, simulation: Simulation) -> Candidate:
+    """The same by `Loop`, all runs in one block."""
     (method,), problem = simulation.algorithms.values(), simulation.problem
     assert isinstance(method, EncryptedDSGD)
     k = np.arange(simulation.iterations, dtype=np.int64)
     low, high = seed_key(simulation.seed)
-    program = Dense(
+    program = Loop(
         method,
         problem.with_dtype(jnp.dtype(simulation.precision)),
-        jnp.asarray(simulation.network.laplacian_levels),
+        coupling,
         jax.tree.map(jnp.asarray, method.table(simulation.network, k)),
         (jnp.uint32(low), jnp.uint32(high)),
     )
@@ -98,17 +113,33 @@ def dense_states(simulation: Simulation) -> Candidate:
     return lambda: np.asarray(program(Y, run))[..., : simulation.runs]
 
 
+def dense(network: Network) -> dict[str, exchange.Coupling]:
+    """By a matrix: XLA's product, and the sums in pieces that dense networks are given."""
+    C = jnp.asarray(network.laplacian_levels)
+    return {"einsum": ByMatrix(C), "pieces": exchange.Dense(C, jnp.asarray(network.weights))}
+
+
 def beside(
-    sparse: Candidate, dense: Candidate, unit: float | int, turns: int, told: Told = lambda _: None
+    candidates: Mapping[str, Candidate],
+    unit: float | int,
+    turns: int,
+    told: Told = lambda _: None,
 ) -> dict[str, Any]:
-    """Two ways to the same integers: how many are equal, and what each takes."""
-    timed = by_turns({"engine": sparse, "dense": dense}, turns, told)
-    one, other = np.asarray(sparse()), np.asarray(dense())
+    """Ways to the same integers: how many equal those of the first, and what each takes."""
+    last: dict[str, object] = {}
+
+    def kept(name: str) -> Candidate:
+        return lambda: last.update({name: candidates[name]()})
+
+    timed = by_turns({name: kept(name) for name in candidates}, turns, told)
+    base, *others = candidates
+    one, *rest = (np.asarray(last[name]) for name in candidates)
     return {
-        "integers": int(one.size),
-        "integers_equal": int(np.sum(one == other)),
+        "integers": int(one.size) * len(rest),
+        "integers_equal": sum(int(np.sum(one == other)) for other in rest),
         **nanoseconds(timed, unit),
-        "ratios": over(timed, "engine", ("dense",)),
+        "ratios": over(timed, base, others),
+        "ratios_within_turns": within_turns(timed, base, others),
     }
 
 
@@ -124,8 +155,12 @@ def measure(
     """Nanoseconds per agent-coordinate-step."""
     simulation = simulation_of(agents, degree, dim, runs, iterations)
     unit = agents * dim * runs * iterations
+    candidates: dict[str, Candidate] = {
+        "engine": lambda: engine_states(simulation),
+        **{n: states_by(one, simulation) for n, one in dense(simulation.network).items()},
+    }
     return {
-        **beside(lambda: engine_states(simulation), dense_states(simulation), unit, turns, told),
+        **beside(candidates, unit, turns, told),
         "agents": agents,
         "degree": degree,
         "dim": dim,

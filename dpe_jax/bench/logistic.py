@@ -1,13 +1,16 @@
-"""Minibatch logistic regression beside vectorised NumPy doing the same."""
+"""Minibatch logistic regression beside vectorised NumPy and JAX doing the same."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.bench.engines import encrypted_alone, engine
-from dpe_jax.bench.timing import Told, about, by_turns, nanoseconds, over
+from dpe_jax.bench.timing import Told, about, by_turns, nanoseconds, over, within_turns
 from dpe_jax.problems import EmpiricalRisk
 
 
@@ -66,6 +69,38 @@ def numpy_logistic_runs(
     return np.concatenate(finals, axis=-1)
 
 
+def vmap_logistic_program(study: LogisticStudy) -> Callable[[jax.Array], jax.Array]:
+    """The same as `jit(vmap(one_run))` over keys `[runs]`, as `competitors.vmap_program`."""
+    # Agents have unlike numbers of samples: one array, and where each one's begin.
+    sizes = np.array([len(y) for y in study.labels])
+    starts = jnp.asarray(np.cumsum(sizes) - sizes)[:, None]
+    features = jnp.asarray(np.concatenate(study.features), jnp.float32)
+    labels = jnp.asarray(np.concatenate(study.labels), jnp.float32)
+    agents, dim = len(sizes), features.shape[1]
+    W, scale = jnp.asarray(study.W), jnp.asarray(study.scale, jnp.float32)[:, None]
+
+    def body(x: jax.Array, inputs: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
+        key, gamma, lambda_bar = inputs
+        uniform_key, row_key = jax.random.split(key)
+        uniforms = jax.random.uniform(uniform_key, (2, *x.shape), jnp.float32)
+        drawn = jax.random.randint(row_key, (agents, study.batch), 0, jnp.asarray(sizes)[:, None])
+        a, y = features[starts + drawn], labels[starts + drawn]
+        narrow = x.astype(jnp.float32)
+        pull = y * jax.nn.sigmoid(-y * jnp.einsum("isd,id->is", a, narrow))
+        mean = jnp.einsum("is,isd->id", pull, a) / study.batch
+        g = study.penalty * narrow - scale * mean
+        levels = jnp.floor(x / study.delta + uniforms[0])
+        return x + gamma * study.delta * (W @ levels) - lambda_bar * (2 * uniforms[1] * g), None
+
+    tables = jnp.asarray(study.gamma), jnp.asarray(study.lambda_bar)
+
+    def one_run(key: jax.Array) -> jax.Array:
+        keys = jax.vmap(lambda k: jax.random.fold_in(key, k))(jnp.arange(len(study.gamma)))
+        return jax.lax.scan(body, jnp.zeros((agents, dim)), (keys, *tables))[0]
+
+    return jax.jit(jax.vmap(one_run))
+
+
 def measure(runs: int, iterations: int, turns: int, told: Told = lambda _: None) -> dict[str, Any]:
     """Encrypted DSGD on `hospitals`, in nanoseconds per agent-coordinate-step."""
     simulation = encrypted_alone("hospitals", runs, iterations)
@@ -88,8 +123,14 @@ def measure(runs: int, iterations: int, turns: int, told: Told = lambda _: None)
         algorithm.gamma.values(k),
         algorithm.stepsize.values(k),
     )
+    vmapped = vmap_logistic_program(study)
+    keys = jax.random.split(jax.random.key(0), runs)
     timed = by_turns(
-        {"engine": engine(simulation), "numpy": lambda: numpy_logistic_runs(study, runs, 0)},
+        {
+            "engine": engine(simulation),
+            "numpy": lambda: numpy_logistic_runs(study, runs, 0),
+            "vmap": lambda: jax.block_until_ready(vmapped(keys)),
+        },
         turns,
         told,
     )
@@ -99,6 +140,7 @@ def measure(runs: int, iterations: int, turns: int, told: Told = lambda _: None)
         "runs": runs,
         "iterations": iterations,
         **nanoseconds(timed, problem.agents * problem.dim * runs * iterations),
-        **over(timed, "engine", ("numpy",)),
+        **over(timed, "engine", ("numpy", "vmap")),
+        "ratios_within_turns": within_turns(timed, "engine", ("numpy", "vmap")),
         **about(turns),
     }

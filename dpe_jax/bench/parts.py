@@ -37,12 +37,12 @@ def measure(part: str, turns: int, quick: bool, told: Told = lambda _: None) -> 
             return paillier.measure(256 if quick else 2048, turns, False, told)
         case "memory":
             runs = 1000 if quick else 100_000
-            return memory.measure(runs, 20 if quick else 100, 10)
+            return memory.measure(runs, 20 if quick else 100, 10, turns)
         case "growth":
             return growth.measure(turns, 0.02 if quick else 0.5, quick, told)
         case "large":
             agents, runs = (40, 16) if quick else (1000, 64)
-            return large.measure(agents, 6, 10, runs, 4, turns, told)
+            return large.measure(agents, 6, 10, runs, 4 if quick else 10, turns, told)
         case "profile":
             runs, iterations = (64, 20) if quick else (2048, 500)
             return profile.measure(runs, iterations, turns, told)

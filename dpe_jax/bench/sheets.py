@@ -21,22 +21,81 @@ class Bar(NamedTuple):
     high: float
 
 
-_NS = "ns / step"
-_COLUMNS = _NS, "least – most"
+class Panel(NamedTuple):
+    """Candidates that are compared, with what they are multiples of in a table."""
+
+    title: str
+    unit: str
+    base: str
+    bars: list[Bar]
+    within: Mapping[str, Sequence[float]] = {}
+    """The least and the most of ratios to `base` within a turn, as `NAME_over_BASE`."""
 
 
-def bars(part: str, report: Mapping[str, Any]) -> dict[str, list[Bar]]:
-    """Nanoseconds per agent-coordinate-step by candidate, by what heads them; none elsewhere."""
+STEP = "ns per agent, coordinate and iteration"
+_LANE_STEP = "ns per lane and iteration"
+_SHORT = {STEP: "ns / step", _LANE_STEP: "ns / lane-step", "ms per iteration": "ms / iteration"}
+
+
+def panels(part: str, report: Mapping[str, Any]) -> list[Panel]:
+    """What a chart shows of a report; nothing of those that hold no candidates."""
     match part:
-        case "engine" | "minibatch" | "large" | "profile":
-            return {part: _bars(report)}
+        case "engine":
+            parts = [Panel(_title(part, report), STEP, "engine", _bars(report), _within(report))]
+            for other, key in (("methods", "methods"), ("minibatch", "minibatch_logistic")):
+                if key in report:
+                    parts += panels(other, report if other == "methods" else report[key])
+            return parts
+        case "large" | "minibatch":
+            return [Panel(_title(part, report), STEP, "engine", _bars(report), _within(report))]
+        case "profile":
+            return [Panel(_title(part, report), STEP, "step", _bars(report))]
         case "methods":
             found = report["methods"]
-            return {part: [Bar(n, one["ns"], *one["range_ns"]) for n, one in found.items()]}
+            bars = [Bar(n, one["ns"], *one["range_ns"]) for n, one in found.items()]
+            return [Panel(_title(part, report), STEP, "encrypted", bars)]
+        case "sweep":
+            found, ends = report["ns_per_lane_step"], report["range"]
+            bars = [Bar(n, ns, *ends[n]) for n, ns in found.items()]
+            title = f"{report['configurations']} configurations of {report['runs']} runs"
+            return [Panel(title, _LANE_STEP, "single", bars)]
+        case "paillier":
+            return [
+                Panel(
+                    f"{preset}, d = {found['dim']}",
+                    "ms per iteration",
+                    "fast",
+                    [
+                        Bar(name, ms["median"], ms["low"], ms["high"])
+                        for name, ms in found["milliseconds"].items()
+                    ],
+                )
+                for preset, found in report["exchange"].items()
+            ]
+        case "startup":
+            ends = report["range_seconds"]
+            bars = [Bar(n, s, *ends[n]) for n, s in report["seconds"].items()]
+            return [Panel("a new process each", "seconds", "", bars)]
         case "gpu":
-            return {f"{runs} runs": _bars(one) for runs, one in report["runs"].items()}
+            return [
+                Panel(f"{runs} runs", STEP, "engine", _bars(one))
+                for runs, one in report["runs"].items()
+            ]
         case _:
-            return {}
+            return []
+
+
+def _title(part: str, report: Mapping[str, Any]) -> str:
+    sizes = [
+        f"{report[key]:,} {key}" if key != "dim" else f"d = {report[key]}"
+        for key in ("agents", "dim", "runs", "iterations")
+        if key in report
+    ]
+    return f"{part}: {', '.join(sizes)}"
+
+
+def _within(report: Mapping[str, Any]) -> Mapping[str, Sequence[float]]:
+    return report.get("ratios_within_turns", {})
 
 
 def _bars(report: Mapping[str, Any]) -> list[Bar]:
@@ -45,54 +104,45 @@ def _bars(report: Mapping[str, Any]) -> list[Bar]:
 
 def sheets(part: str, report: Mapping[str, Any]) -> list[Sheet]:
     """What is shown of a report."""
-    charted = bars(part, report)
-    if charted:
-        base = {"methods": "encrypted", "profile": "step"}.get(part, "engine")
-        tables = [_of_bars(title, found, base) for title, found in charted.items()]
-        return tables + (_rates(report) if part == "gpu" else [])
     match part:
         case "growth":
             return [_of_curve(factor, curve) for factor, curve in report["curves"].items()]
-        case "sweep":
-            found = report["ns_per_lane_step"]
-            rows = [(n, _short(v), _ends(report["range"][n])) for n, v in found.items()]
-            return [Sheet(part, ("lanes of", "ns / lane-step", "least – most"), rows)]
-        case "paillier":
-            rows = [
-                (f"{preset}: {n}", _short(ms["median"]), _ends([ms["low"], ms["high"]]))
-                for preset, found in report["exchange"].items()
-                for n, ms in found["milliseconds"].items()
-            ]
-            return [Sheet(part, ("exchange", "ms / iteration", "least – most"), rows)]
         case "startup":
             rows = [
-                (n, _short(v), _ends(report["range_seconds"][n]), f"{report['targets'][n]:g}")
+                (n, short(v), _ends(report["range_seconds"][n]), f"{report['targets'][n]:g}")
                 for n, v in report["seconds"].items()
             ]
             return [Sheet(part, ("what", "s", "least – most", "wanted under"), rows)]
         case "memory":
-            row = f"{report['runs']:,}", f"{report['seconds']:g}", _mega(report["peak_bytes"])
-            return [Sheet(part, ("runs", "s", "peak MB"), [row])]
+            seconds = short(report["seconds"]), _ends(report["range_seconds"])
+            row = f"{report['runs']:,}", *seconds, _mega(report["peak_bytes"])
+            return [Sheet(part, ("runs", "s", "least – most", "peak MB"), [row])]
         case _:
-            return []
+            tables = [_of_panel(panel) for panel in panels(part, report)]
+            return tables + (_rates(report) if part == "gpu" else [])
 
 
-def _of_bars(title: str, found: list[Bar], base: str) -> Sheet:
-    (unit,) = (bar.median for bar in found if bar.name == base)
-    rows = [
-        (bar.name, _short(bar.median), _ends([bar.low, bar.high]), f"{bar.median / unit:.2f}")
-        for bar in found
-    ]
-    return Sheet(title, ("candidate", *_COLUMNS, f"× {base}"), rows)
+def _of_panel(panel: Panel) -> Sheet:
+    (unit,) = (bar.median for bar in panel.bars if bar.name == panel.base)
+    rows = []
+    for bar in panel.bars:
+        ends = panel.within.get(f"{bar.name}_over_{panel.base}")
+        row = (bar.name, short(bar.median), _ends([bar.low, bar.high]), f"{bar.median / unit:.2f}")
+        rows.append((*row, *([_ends(ends) if ends else ""] if panel.within else [])))
+    columns = ("candidate", _SHORT[panel.unit], "least – most", f"× {panel.base}")
+    return Sheet(panel.title, (*columns, *(["within a turn"] if panel.within else [])), rows)
 
 
 def _of_curve(factor: str, curve: Mapping[str, Any]) -> Sheet:
-    columns = (curve[name] for name in ("values", "iterations", "seconds", "ns", "range_ns"))
+    found = (curve[name] for name in ("values", "iterations", "seconds", "ns", "range_ns"))
     rows = [
-        (f"{value:,}", f"{iterations:,}", _short(seconds), _short(ns), _ends(ends))
-        for value, iterations, seconds, ns, ends in zip(*columns, strict=True)
+        (f"{value:,}", f"{iterations:,}", short(seconds), short(ns), _ends(ends))
+        for value, iterations, seconds, ns, ends in zip(*found, strict=True)
     ]
-    return Sheet(f"growth: {curve['held']}", (factor, "iterations", "s", *_COLUMNS), rows)
+    columns = "iterations", "s", "ns / step"
+    if factor == "iterations":  # they are the factor
+        rows, columns = [(row[0], *row[2:]) for row in rows], columns[1:]
+    return Sheet(f"growth: {curve['held']}", (factor, *columns, "least – most"), rows)
 
 
 def _rates(report: Mapping[str, Any]) -> list[Sheet]:
@@ -103,12 +153,13 @@ def _rates(report: Mapping[str, Any]) -> list[Sheet]:
     return [Sheet(report["measured_device"], ("rate", "measured"), rows)]
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """Three digits, and no exponents."""
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _ends(ends: Sequence[float]) -> str:
-    return f"{_short(ends[0])} – {_short(ends[1])}"
+    return f"{short(ends[0])} – {short(ends[1])}"
 
 
 def _mega(count: int) -> str:

@@ -74,6 +74,20 @@ def over(timed: Mapping[str, Timed], base: str, names: Iterable[str]) -> dict[st
     }
 
 
+def within_turns(
+    timed: Mapping[str, Timed], base: str, names: Iterable[str]
+) -> dict[str, list[float]]:
+    """The least and the most of the ratio to `base` within a turn, by candidate."""
+    unit = timed[base].turns
+    return {
+        f"{name}_over_{base}": spread(
+            round(one / other, 2) for one, other in zip(timed[name].turns, unit, strict=True)
+        )
+        for name in names
+        if name in timed
+    }
+
+
 def spread(values: Iterable[float], scale: float = 1.0) -> list[float]:
     """Least and most."""
     scaled = [value * scale for value in values]
@@ -93,7 +107,7 @@ def about(turns: int | None = None, packages: Iterable[str] = ()) -> dict[str, A
     return {
         **({} if turns is None else {"turns": turns}),
         "device": f"{device.platform} {device.device_kind}",
-        "cpus": os.cpu_count(),
+        "cpus": processors(),
         "cpu": processor(),
         "machine": platform.machine(),
         "versions": {
@@ -102,6 +116,13 @@ def about(turns: int | None = None, packages: Iterable[str] = ()) -> dict[str, A
         },
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def processor() -> str:
