@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dpe_jax.bench.sheets import Panel, panels, short
+from dpe_jax.bench.sheets import STEP, Panel, panels, short
 from dpe_jax.drawing import COLOURS, entitle, plain_panels, save, writing
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _BAR = 0.22
 """Height of a bar with its gap, in inches."""
+
+_STEP = "a step is one iteration of one coordinate of one agent in one run"
 
 _LOGARITHMIC = 20
 """From this ratio of the most to the least on, the axis is logarithmic."""
@@ -36,11 +38,14 @@ def _bars(charted: list[Panel], report: Mapping[str, Any]) -> "Figure":
     figure.set_figheight(figure.get_figheight() * max(1.0, 0.3 + longest * _BAR / 2))
     for axes, panel in zip(grid, charted, strict=True):
         _panel(axes, panel)
-    entitle(figure, [_measured_on(report), "medians, with the least and the most of all turns"])
+    told = [_measured_on(report), "medians, with the least and the most of all turns"]
+    entitle(figure, [*told, *([_STEP] if charted[0].unit == STEP else [])])
     return figure
 
 
 def _panel(axes: "Axes", panel: Panel) -> None:
+    from matplotlib.ticker import FuncFormatter
+
     found = panel.bars
     places = np.arange(len(found))[::-1]
     medians = np.array([bar.median for bar in found])
@@ -55,6 +60,7 @@ def _panel(axes: "Axes", panel: Panel) -> None:
             axes.plot(bar.median, place, "o", color=colour, markersize=4)
         axes.errorbar(medians, places, xerr=np.maximum(ends, 0), fmt="none", ecolor="black")
         axes.set_xlim(low / 1.5, high * (high / low) ** 0.25)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         axes.grid(visible=True, axis="y", linewidth=0.3)
     else:
         axes.barh(places, medians, 0.7, xerr=np.maximum(ends, 0), color=colours, ecolor="black")
@@ -91,7 +97,7 @@ def _growth(report: Mapping[str, Any]) -> "Figure":
         figure,
         [
             _measured_on(report),
-            "a step is one iteration of one coordinate of one agent in one run",
+            _STEP,
             "a flat curve is a cost in proportion to the factor",
         ],
     )

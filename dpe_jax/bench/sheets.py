@@ -32,7 +32,7 @@ class Panel(NamedTuple):
     """The least and the most of ratios to `base` within a turn, as `NAME_over_BASE`."""
 
 
-STEP = "ns per agent, coordinate and iteration"
+STEP = "ns per step"
 _LANE_STEP = "ns per lane and iteration"
 _SHORT = {STEP: "ns / step", _LANE_STEP: "ns / lane-step", "ms per iteration": "ms / iteration"}
 
