@@ -249,6 +249,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", metavar="DIR", help="folder of the figures (DIR/figures)")
     figures(sub)
 
+    sub = command("report", "Write a result as one HTML page: figures, tables and verdicts.")
+    sub.add_argument(
+        "folder", metavar="DIR", help="a folder of dpe reproduce (or a part), run, sweep or audit"
+    )
+    sub.add_argument("--out", metavar="FILE", help="the page (DIR/report.html)")
+
     sub = command("bench", "Time the engine beside NumPy, JAX, Numba and the floor.")
     sub.add_argument(
         "--only", metavar="PARTS", help=f"some of {', '.join(BENCH_PARTS)} (all of them)"

@@ -22,6 +22,7 @@ from dpe_jax.errors import InputError
 from dpe_jax.folder import jsonable, write_json
 from dpe_jax.options import changes, warn
 from dpe_jax.progress import Bars
+from dpe_jax.report_commands import run_report
 from dpe_jax.results import holds, load
 from dpe_jax.summary import Check
 from dpe_jax.sweep_commands import plot_sweep, refuse_sweep_options, run_sweep_command
@@ -57,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
         "certify": certificates.run_certify,
         "audit": run_audit,
         "bench": run_bench,
+        "report": run_report,
         "reproduce": _reproduce,
         "verify": replays.run_verify,
         "cost": replays.run_cost,

@@ -19,13 +19,14 @@ MANIFEST, SUMMARY, CONFIG = "manifest.json", "summary.json", "config.toml"
 CURVES, TRACE = "curves.zarr", "trace.zarr"
 COMPARISON, CERTIFICATE = "comparison.json", "certificate.json"
 AUDIT, AUDIT_PAGE = "audit.json", "audit.md"
+REPORT = "report.html"
 PARTIAL = "partial"
 CHECKPOINT = ".verify-"
 """How the name of a folder begins that holds the finished parts of an interrupted verification."""
 
 _OWN = {
     *(MANIFEST, SUMMARY, CONFIG, CURVES, TRACE, COMPARISON, CERTIFICATE, AUDIT, AUDIT_PAGE),
-    "figures",
+    *(REPORT, "figures"),
 }
 
 

@@ -1,0 +1,57 @@
+"""Which command wrote a folder, and what a page says of it."""
+
+import json
+from pathlib import Path
+
+from dpe_jax.errors import InputError
+from dpe_jax.folder import AUDIT, CONFIG, MANIFEST, SUMMARY, read_json
+from dpe_jax.report import audits, experiments, reproduced, swept
+from dpe_jax.report.content import Page
+from dpe_jax.report.folders import Folder
+
+
+def read(path: Path) -> Page:
+    """What a result folder holds; InputError unless it is a whole one that this knows.
+
+    Folders are known by their files: those of `dpe reproduce` and of its parts by the kind in
+    manifest.json, those of `dpe audit` by audit.json, of `dpe run` and `dpe sweep` by summary.json
+    beside a manifest.
+    """
+    if not path.is_dir():
+        raise InputError("DIR", str(path), "a folder that dpe wrote")
+    folder = Folder(path)
+    try:
+        if folder.has(AUDIT):
+            return audits.page(folder)
+        if not folder.has(MANIFEST):
+            raise InputError("DIR", str(path), _accepted(path))
+        manifest = folder.json(MANIFEST)
+        kind = manifest.get("kind")
+        if kind == "reproduce":
+            return reproduced.whole(folder)
+        if kind == "part":
+            return reproduced.single(folder)
+        if kind is not None or "config_hash" not in manifest:
+            raise InputError("DIR", str(path), _accepted(path))
+        return (swept if "sweep" in manifest else experiments).page(folder)
+    except OSError as error:
+        accepted = f"a readable folder ({error.strerror or error})"
+        raise InputError("DIR", str(path), accepted) from error
+
+
+def _accepted(path: Path) -> str:
+    """What would be, and what is near it."""
+    accepted = "a folder that dpe reproduce, run, sweep or audit wrote"
+    if any((path / name).is_file() for name in (SUMMARY, CONFIG)):
+        return f"{accepted} ({MANIFEST} is missing)"
+    inner = sorted(child for child in path.iterdir() if _is_part(child / MANIFEST))
+    if inner:
+        return f"{accepted} ({MANIFEST} is missing, which dpe reproduce --resume writes)"
+    return accepted
+
+
+def _is_part(manifest: Path) -> bool:
+    try:
+        return read_json(manifest).get("kind") == "part"
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+        return False

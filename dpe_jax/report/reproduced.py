@@ -1,0 +1,132 @@
+"""A folder of `dpe reproduce`, or that of one of its parts."""
+
+from dpe_jax.folder import CONFIG, MANIFEST, REPORT
+from dpe_jax.report import entries, origin
+from dpe_jax.report.content import Page, Section, Verdict
+from dpe_jax.report.folders import Folder
+
+
+def whole(folder: Folder) -> Page:
+    """All parts that the manifest names, in its order."""
+    manifest = folder.model(MANIFEST, entries.Reproduction)
+    parts = {name: _read(folder.within(name), name) for name in manifest.parts}
+    _check_same(folder, manifest, parts)
+    remarks = [
+        f"Not finished: {name}; dpe reproduce --resume goes on."
+        for name in manifest.asked
+        if name not in parts
+    ]
+    remarks += _unknown(folder, {MANIFEST, *manifest.parts})
+    sections = [section(folder.within(name), part, manifest) for name, part in parts.items()]
+    environment = origin.environment(manifest, more=(("started", manifest.started),))
+    return Page(
+        "dpe reproduce",
+        "Encrypted decentralized optimization, reproduced",
+        (
+            "Zhou, Chen, Zhi and Gao (arXiv:2604.21381) let agents on a network minimise a shared "
+            "objective over encrypted links. Each part below is a figure, a table or a claim of "
+            "the paper or of the article on it, made from simulations that were run for this page.",
+        ),
+        (
+            ("scale", manifest.scale),
+            ("parts", str(len(parts))),
+            ("time", origin.took(manifest.seconds)),
+            ("seed", str(manifest.seed)),
+            ("dpe-jax", manifest.versions.get("dpe-jax", "not said")),
+        ),
+        tuple(remarks),
+        (*sections, environment),
+    )
+
+
+def single(folder: Folder) -> Page:
+    """One part by itself."""
+    part = folder.model(MANIFEST, entries.Part)
+    found = section(folder, part, None)
+    environment = origin.environment(part, (folder.config(),))
+    return Page(
+        "a part of dpe reproduce",
+        part.title,
+        (),
+        (("part", part.part), ("scale", part.scale), ("seed", str(part.seed))),
+        (),
+        (found, environment),
+    )
+
+
+def section(folder: Folder, part: entries.Part, of: entries.Reproduction | None) -> Section:
+    """A part as a section; `of` a whole whose versions and device need not be said again."""
+    figures = tuple(folder.figure(item.name, item.caption, item.files) for item in part.figures)
+    tables = tuple(
+        folder.table(item.name, item.caption, item.files, item.heads) for item in part.tables
+    )
+    named = {file for item in (*part.figures, *part.tables) for file in item.files}
+    named |= {MANIFEST, CONFIG, REPORT, "figures", "tables"}
+    others = folder.others({file.partition("/")[0] for file in named})
+    remarks = [
+        f"{name} lies in the folder, but the manifest does not name it."
+        for name in _beside(folder, named)
+    ]
+    if of is not None and (part.versions, part.device) != (of.versions, of.device):
+        changed = [
+            f"{name} {part.versions.get(name, 'none')}"
+            for name in dict.fromkeys((*part.versions, *of.versions))
+            if part.versions.get(name) != of.versions.get(name)
+        ]
+        device = [] if part.device == of.device else [f"device: {origin.described(part.device)}"]
+        remarks.append(f"Not made like the other parts: {', '.join([*changed, *device])}.")
+    if of is not None and part.scale != of.scale:
+        remarks.append(f"Made at another scale: {part.scale}.")
+    facts = [] if of is None else [*origin.facts(part)[1:]]
+    if others:
+        facts.append(("also in the folder of the part", ", ".join(others)))
+    return Section(
+        title=part.title if of is not None else "Figures and tables",
+        source=part.source,
+        paragraphs=(f"How it differs from the paper: {part.differs}",) if part.differs else (),
+        remarks=tuple(remarks),
+        verdicts=tuple(Verdict(check.name, check.passed, check.detail) for check in part.checks),
+        figures=figures,
+        tables=tables,
+        facts=tuple(facts),
+        texts=(folder.config(),) if of is not None else (),
+    )
+
+
+def _read(folder: Folder, name: str) -> entries.Part:
+    part = folder.model(MANIFEST, entries.Part)
+    if part.part != name:
+        raise folder.refused(f"{name}/{MANIFEST} is that of the part {part.part}")
+    return part
+
+
+def _check_same(
+    folder: Folder, manifest: entries.Reproduction, parts: dict[str, entries.Part]
+) -> None:
+    """Refuse a whole whose manifest does not say of checks what those of its parts say."""
+    own = {(check.part, check.name): check.passed for check in manifest.checks}
+    said = {(name, check.name): check.passed for name, p in parts.items() for check in p.checks}
+    for part, name in sorted({*own, *said}):
+        if own.get((part, name)) != said.get((part, name)):
+            told = f"{MANIFEST} and {part}/{MANIFEST} do not agree on the check {name!r}"
+            raise folder.refused(f"{told}; dpe reproduce --resume mends that")
+    if manifest.passed != all(own.values()):
+        raise folder.refused(f"{MANIFEST} says otherwise than its checks whether all passed")
+
+
+def _unknown(folder: Folder, known: set[str]) -> list[str]:
+    """What lies beside the parts."""
+    told = [f"{name} is half-written." for name in folder.half_written()]
+    return told + [
+        f"{name} lies in the folder, but the manifest does not name it."
+        for name in folder.others(known)
+        if not name.endswith(".html")
+    ]
+
+
+def _beside(folder: Folder, named: set[str]) -> list[str]:
+    """Files in the folders of figures and tables that the manifest does not name."""
+    kept = [folder.path / name for name in ("figures", "tables")]
+    paths = [path for place in kept if place.is_dir() for path in place.rglob("*")]
+    names = [path.relative_to(folder.path).as_posix() for path in paths if path.is_file()]
+    return sorted(name for name in names if name not in named)

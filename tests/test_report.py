@@ -1,0 +1,439 @@
+"""`dpe report`: pages of reproductions, what is refused, and that texts are inert."""
+
+import itertools
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import made_reports
+import pages
+import pytest
+from command_line import python, refusal, the_object
+from made_reports import BOUND, DEVICE, VERSIONS, change, part, reproduction, whole
+from PIL import Image
+
+from dpe_jax import cli
+from dpe_jax.report import numbers
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Not to be changed."""
+    return reproduction(tmp_path_factory.mktemp("made") / "out")
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy, to be changed."""
+    return shutil.copytree(made, tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def page(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    assert cli.main(["report", str(made), "--out", str(path)]) == 0
+    return path
+
+
+def report(folder: Path) -> pages.Read:
+    assert cli.main(["report", str(folder)]) == 0
+    return pages.read(folder / "report.html")
+
+
+def remarks(found: pages.Read) -> str:
+    return " | ".join(found.lists.get("remarks", []))
+
+
+def test_every_part_and_check_is_on_the_page_and_failed_ones_come_first(page: Path) -> None:
+    found = pages.read(page)
+    titles = [title for level, title in found.headings if level == 2]
+    assert titles[:2] == ["Contents", "Verdict"]
+    assert [re.sub(" [✓✗].*", "", title) for title in titles[2:]] == [
+        "Objective against iterations",
+        "Quantization error: bound and measurement",
+        "Accuracy of every method on every preset",
+        "Environment",
+    ]
+    assert "1 of 4 checks failed." in found.text
+    first, *others = found.lists["verdicts"]
+    assert first.startswith("✗ failed Quantization error: bound and measurement: article's n = 10")
+    assert len(others) == 4
+    assert sum(one.startswith("✗") for one in others) == 1
+    assert found.text.index("1 of 4 checks failed") < found.text.index("How it differs")
+    assert "remarks" not in found.lists
+
+
+def test_figures_are_those_of_the_folder_pixel_for_pixel_with_their_files(
+    made: Path, page: Path
+) -> None:
+    found = pages.read(page)
+    paths = ["objective/figures/objective", "quantization/figures/bound"]
+    paths += ["quantization/figures/ratio"]
+    assert len(found.images) == len(paths)
+    links = {str(link["download"]): link for link in found.links if link.get("download")}
+    for image, path in zip(found.images, paths, strict=True):
+        expected = Image.open(made / f"{path}.png")
+        assert (pages.pixels(str(image["src"])) == expected.convert("RGB")).all()
+        assert (image["width"], image["height"]) == (str(expected.width), str(expected.height))
+        assert "256 runs of 300 iterations" in str(image["alt"])
+        for kind in ("pdf", "csv"):
+            file = made / f"{path}.{kind}"
+            name = f"{path}.{kind}".replace("/", "-")
+            assert pages.held(links[name]) == file.read_bytes()
+    for name in ("quantization-tables-bound.csv", "accuracy-tables-accuracy.tex"):
+        assert name in links
+    assert page.stat().st_size < 200_000
+
+
+def test_tables_show_the_numbers_of_their_files_and_what_is_no_number(page: Path) -> None:
+    head, *rows = pages.read(page).table("Quantization error: bound and measurement")
+    assert head == BOUND[0]
+    assert rows[0] == ["2", "5e-5", "5e-5", "2.498e-5", "1.2e-7", "–"]
+    assert rows[1] == ["10", "0.0004", "0.00405", "0.002251", "3.1e-6", "misprint"]
+    assert rows[2] == ["20", "0.01805", "0.01805", "NaN", "∞", "every run <failed>"]
+    _, *rows = pages.read(page).table("Accuracy of every method")
+    assert [row[0] for row in rows] == ["hospitals", "digits"]
+    assert [float(cell) for cell in rows[0][1:]] == pytest.approx(
+        [0.00123 * place for place in range(1, 13)], rel=5e-4
+    )
+
+
+def test_text_is_inert(folder: Path) -> None:
+    nasty = '<script>alert(1)</script><img src=x onerror="alert(2)">'
+    broken = '"><svg onload=alert(3)>'
+    change(folder / "accuracy", title=nasty, differs=nasty, source=broken)
+    manifest = json.loads((folder / "objective" / "manifest.json").read_text())
+    manifest["figures"][0]["caption"] = broken
+    manifest["versions"] = manifest["versions"] | {nasty: broken}
+    made_reports.write(folder / "objective", manifest)
+    table = folder / "accuracy" / "tables" / "accuracy.csv"
+    made_reports.sheet(table, [["a", nasty], [broken, nasty]])
+    found = report(folder)
+    tags = {tag for tag, _ in found.tags}
+    assert not tags & {"script", "svg", "iframe", "object", "form"}
+    assert not [
+        name for _, attributes in found.tags for name in attributes if name.startswith("on")
+    ]
+    assert found.text.count(nasty) >= 3
+    assert str(found.images[0]["alt"]) == broken
+    assert [broken, nasty] in [row for rows in found.tables.values() for row in rows]
+    # The settings of the fixture hold a script too, in each part.
+    assert found.text.count("<script>alert(1)</script> & more") == 3
+
+
+def test_the_page_asks_for_nothing_and_has_one_tree_of_names(page: Path) -> None:
+    found = pages.read(page)
+    for tag, attributes in found.tags:
+        for name in ("src", "href", "srcset", "action", "data", "poster"):
+            address = attributes.get(name)
+            assert address is None or address.startswith(("data:", "#")), (tag, address)
+        assert "style" not in attributes
+    text = page.read_text(encoding="utf-8")
+    assert "@import" not in text
+    assert "url(" not in text
+    assert len(found.ids) == len(set(found.ids))
+    for link in found.links:
+        address = str(link["href"])
+        assert not address.startswith("#") or address[1:] in found.ids
+    levels = [level for level, _ in found.headings]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(later <= earlier + 1 for earlier, later in itertools.pairwise(levels))
+    (root,) = [attributes for tag, attributes in found.tags if tag == "html"]
+    assert root["lang"] == "en"
+    assert all(attributes.get("scope") for tag, attributes in found.tags if tag == "th")
+
+
+def test_environment_and_settings_are_said(page: Path) -> None:
+    found = pages.read(page)
+    assert dict(found.table("Versions")[1:]) == VERSIONS
+    for text in ("platform cpu", "cpus 2", "21.8 s", "7.2 s", "31e2edcf47084313", "seed = 3"):
+        assert text in found.text
+    assert DEVICE["machine"] in found.text
+
+
+def test_a_part_has_a_page_of_its_own(folder: Path) -> None:
+    found = report(folder / "quantization")
+    assert found.headings[0] == (1, "Quantization error: bound and measurement")
+    assert len(found.images) == 2
+    assert "1 of 2 checks failed." in found.text
+    assert dict(found.table("Versions")[1:]) == VERSIONS
+    assert "remarks" not in found.lists
+
+
+def test_the_command_says_what_it_wrote(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "a page.html"
+    assert cli.main(["report", str(folder), "--out", str(out), "--json"]) == 0
+    said = the_object(capsys.readouterr().out)
+    assert said == {
+        "page": str(out),
+        "bytes": out.stat().st_size,
+        "sections": [
+            "Objective against iterations",
+            "Quantization error: bound and measurement",
+            "Accuracy of every method on every preset",
+            "Environment",
+        ],
+        "passed": False,
+    }
+    assert cli.main(["report", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "1 of 4 checks FAILED" in shown
+    assert str(folder / "report.html") in shown.replace("\n", "")
+    # Nothing but the folder decides what is on it, and a page may be replaced.
+    before = (folder / "report.html").read_bytes()
+    assert cli.main(["report", str(folder)]) == 0
+    assert (folder / "report.html").read_bytes() == before == out.read_bytes()
+    assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == []
+
+
+def test_passed_is_true_or_unknown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = reproduction(tmp_path / "good", failing=False)
+    assert cli.main(["report", str(good), "--json"]) == 0
+    assert the_object(capsys.readouterr().out)["passed"] is True
+    assert "All 4 checks passed." in pages.read(good / "report.html").text
+    out = tmp_path / "unchecked"
+    whole(out, [part(out, "objective", "Objective", figures={"objective": 1})])
+    assert cli.main(["report", str(out), "--json"]) == 0
+    assert the_object(capsys.readouterr().out)["passed"] is None
+    assert "Nothing here was checked." in pages.read(out / "report.html").text
+
+
+def test_what_is_odd_is_named(folder: Path) -> None:
+    change(folder, asked=["objective", "quantization", "accuracy", "leakage"])
+    changed = {**VERSIONS, "jax": "0.12.0"}
+    change(folder / "accuracy", versions=changed, scale="quick")
+    (folder / "stray").mkdir()
+    (folder / "notes.txt").write_text("mine")
+    (folder / "accuracy" / "figures" / "old.png").write_bytes(b"old")
+    (folder / "accuracy" / "tables" / ".x.csv.partial-1").write_bytes(b"half")
+    result = folder / "accuracy" / "fraud"
+    result.mkdir()
+    made_reports.write(result, {"config_hash": "1"})
+    found = report(folder)
+    said = remarks(found)
+    for text in (
+        "Not finished: leakage; dpe reproduce --resume goes on.",
+        "stray lies in the folder",
+        "notes.txt lies in the folder",
+        "figures/old.png lies in the folder",
+        "accuracy/tables/.x.csv.partial-1 is half-written",
+        "Not made like the other parts: jax 0.12.0",
+        "Made at another scale: quick",
+    ):
+        assert text in said
+    # What else a part has left is no fault.
+    assert "fraud lies" not in said
+    assert ("dt", "also in the folder of the part") in found.terms
+    assert ("dd", "fraud") in found.terms
+
+
+def _cut(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def _unlink(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def _truncate(name: str) -> Callable[[Path], None]:
+    return lambda folder: _cut(folder / name)
+
+
+def _put(name: str, text: str) -> Callable[[Path], None]:
+    def put(folder: Path) -> None:
+        (folder / name).write_text(text, encoding="utf-8")
+
+    return put
+
+
+def _entry(folder: str, **entries: object) -> Callable[[Path], None]:
+    return lambda out: change(out / folder, **entries)
+
+
+def _figure(files: list[str]) -> Callable[[Path], None]:
+    item = {"name": "objective", "caption": "Objective.", "files": files}
+    return _entry("objective", figures=[item])
+
+
+def _table(heads: list[str]) -> Callable[[Path], None]:
+    item = {"name": "bound", "caption": "Bound.", "files": ["tables/bound.csv"], "heads": heads}
+    return _entry("quantization", tables=[item])
+
+
+_OWN = {"name": "the gap falls", "passed": False, "detail": ""}
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (_unlink("objective/figures/objective.png"), "objective/figures/objective.png is missing"),
+        (_unlink("objective/figures/objective.pdf"), "objective/figures/objective.pdf is missing"),
+        (_unlink("accuracy/tables/accuracy.tex"), "accuracy/tables/accuracy.tex is missing"),
+        (_unlink("accuracy/config.toml"), "accuracy/config.toml is missing"),
+        (_unlink("accuracy/manifest.json"), "accuracy/manifest.json is missing"),
+        (_unlink("manifest.json"), "manifest.json is missing"),
+        (lambda out: shutil.rmtree(out / "accuracy"), "accuracy/ is missing"),
+        (_truncate("objective/figures/objective.png"), "objective.png is no whole PNG"),
+        (_truncate("accuracy/manifest.json"), "accuracy/manifest.json is no whole JSON"),
+        (_truncate("manifest.json"), "manifest.json is no whole JSON"),
+        (_put("accuracy/manifest.json", "[]"), "is no whole JSON: manifest.json is no object"),
+        (_put("accuracy/manifest.json", "[" * 9999), "accuracy/manifest.json is no whole JSON"),
+        (_put("accuracy/tables/accuracy.csv", "a,b\n1,2\n3"), "row 3: 1 cells under 2 headings"),
+        (_put("accuracy/tables/accuracy.csv", "a,b\n"), "accuracy.csv has no rows"),
+        (_put("accuracy/tables/accuracy.csv", 'a,b\n1,"2'), "accuracy.csv is no whole CSV"),
+        (_put("accuracy/tables/accuracy.tex", ""), "accuracy.tex is empty"),
+        (_put("accuracy/config.toml", "runs = "), "accuracy/config.toml is no valid TOML"),
+        (_entry("accuracy", part="fraud"), "accuracy/manifest.json is that of the part fraud"),
+        (_entry("accuracy", seconds="long"), "accuracy/manifest.json: seconds"),
+        (_entry("accuracy", checks=[_OWN]), "do not agree on the check"),
+        (_entry("objective", checks=[_OWN]), "do not agree on the check 'the gap falls'"),
+        (_entry(".", passed=True), "says otherwise than its checks"),
+        (_entry(".", parts="objective"), "manifest.json: parts"),
+        (_entry(".", parts=["../objective"]), "is no path within the folder"),
+        (_table(["n", "bound"]), "has 2 headings for 6 columns"),
+        (_figure(["figures/objective.pdf"]), "has 0 PNG files"),
+        (_figure(["/etc/hostname.png"]), "is no path within the folder"),
+        (_figure(["../quantization/figures/bound.png"]), "is no path within the folder"),
+    ],
+)
+def test_damage_is_refused_in_one_line(
+    folder: Path,
+    damage: Callable[[Path], None],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    damage(folder)
+    line = refusal(["report", str(folder)], capsys)
+    assert told in line
+    assert line.startswith("dpe: DIR = ")
+    assert not (folder / "report.html").exists()
+
+
+def test_a_link_out_of_the_folder_is_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = tmp_path / "secret.csv"
+    secret.write_text("a,b\n1,2\n")
+    inner = folder / "accuracy" / "tables" / "accuracy.csv"
+    inner.unlink()
+    inner.symlink_to(secret)
+    assert "is no path within the folder" in refusal(["report", str(folder)], capsys)
+
+
+def test_other_folders_and_files_are_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    known = "a folder that dpe reproduce, run, sweep or audit wrote"
+    assert known in refusal(["report", str(empty)], capsys)
+    made_reports.write(empty, {"kind": "bench"})
+    assert known in refusal(["report", str(empty)], capsys)
+    assert "a folder that dpe wrote" in refusal(["report", str(tmp_path / "none")], capsys)
+    assert "DIR = ''" in refusal(["report", ""], capsys)
+    other = tmp_path / "mine.html"
+    other.write_text("<p>mine")
+    line = refusal(["report", str(folder), "--out", str(other)], capsys)
+    assert "expected a new file, or a page of dpe report" in line
+    assert other.read_text() == "<p>mine"
+    line = refusal(["report", str(folder), "--out", str(empty)], capsys)
+    assert "a file; this is a folder" in line
+    line = refusal(["report", str(folder), "--out", str(other / "page.html")], capsys)
+    assert line.startswith("dpe: --out = ")
+
+
+def test_long_tables_are_cut_and_say_so(folder: Path) -> None:
+    table = folder / "accuracy" / "tables" / "accuracy.csv"
+    made_reports.sheet(table, [["k", "gap"], *([k, k * k] for k in range(1000))])
+    found = report(folder)
+    rows = found.table("Accuracy of every method")
+    assert len(rows) == 201
+    assert "The first 200 of 1000 rows." in found.text
+    links = [link for link in found.links if link.get("download") == "accuracy-tables-accuracy.csv"]
+    assert pages.held(links[0]) == table.read_bytes()
+
+
+def test_heads_of_tables_are_for_reading(folder: Path) -> None:
+    manifest = json.loads((folder / "quantization" / "manifest.json").read_text())
+    heads = ["agents", "article", "½(n−1)²dδ²", "measured", "± s.e.", "said"]
+    manifest["tables"][0]["heads"] = heads
+    made_reports.write(folder / "quantization", manifest)
+    table = folder / "accuracy" / "tables" / "accuracy.csv"
+    made_reports.sheet(table, [["k", "gap_mean_state [1]"], [1, 2]])
+    found = report(folder)
+    assert found.table("Quantization error: bound and measurement")[0] == heads
+    assert found.table("Accuracy of every method")[0] == ["k", "gap mean state [1]"]
+
+
+def test_many_checks_that_passed_are_folded_and_failed_ones_are_not(tmp_path: Path) -> None:
+    checks = [(f"check {place}", place != 7, "as told") for place in range(12)]
+    whole(tmp_path, [part(tmp_path, "accuracy", "Accuracy", checks=checks)])
+    found = report(tmp_path)
+    assert "11 checks that passed" in found.text
+    # At the top, in its section, and then those that passed.
+    names = [re.findall(r"check \d+", text)[0] for text in found.lists["verdicts"]]
+    assert names == ["check 7", "check 7", *(f"check {p}" for p in range(12) if p != 7)]
+    assert found.ancestors("check 7") == [["ul"], ["ul"]]
+    assert found.ancestors("check 3") == [["details", "ul"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "aligned"),
+    [
+        ("0.00405", "0.00405", True),
+        ("2.4983105e-05", "2.498e-5", True),
+        ("12345.678", "12,346", True),
+        ("123456", "123456", True),
+        ("-0.123456", "-0.1235", True),
+        ("1e400", "1e400", True),
+        ("-inf", "−∞", True),
+        ("nan", "NaN", True),
+        ("", "–", True),
+        ("k^2", "k^2", False),
+        ("0.3.0", "0.3.0", False),
+        ("3 of 4,096", "3 of 4,096", True),
+        ("1.2 [1.1, 1.3]", "1.2 [1.1, 1.3]", True),
+        ("2026-11-22T21:13:32Z", "2026-11-22T21:13:32Z", False),
+    ],
+)
+def test_cells(text: str, shown: str, aligned: bool) -> None:
+    assert numbers.written(text) == shown
+    assert numbers.is_number(shown) is aligned
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "none"),
+        (4096, "4,096"),
+        (0.0, "0"),
+        (0.00113119, "0.00113"),
+        (1.13119e-5, "1.13e-5"),
+        (9.9999e-4, "1.00e-3"),
+        (12345.6, "12,346"),
+        (-2.5, "-2.5"),
+        (float("nan"), "NaN"),
+        (float("-inf"), "−∞"),
+    ],
+)
+def test_numbers(value: float | None, shown: str) -> None:
+    assert numbers.number(value) == shown
+
+
+def test_help_does_not_import_what_writes_pages() -> None:
+    program = (
+        "import sys\n"
+        "from dpe_jax import cli\n"
+        "cli.main(['--help']), cli.main(['report', '--help'])\n"
+        "bad = {'jinja2', 'pydantic', 'jax', 'PIL'} & set(sys.modules)\n"
+        "sys.exit(repr(sorted(bad)) if bad else 0)\n"
+    )
+    done = python("-c", program)
+    assert done.returncode == 0, done.stderr
+    assert "DIR/report.html" in done.stdout

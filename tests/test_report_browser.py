@@ -1,0 +1,242 @@
+"""Pages of `dpe report` in a real browser: on phones, on screens, in the dark and on paper."""
+
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import browsing
+import made_reports
+import pytest
+from browsing import Scheme, Visit
+
+from dpe_jax import cli
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+RESULTS = Path(__file__).parent.parent / "results"
+FOLDERS = {
+    "run": RESULTS / "reproduce" / "five-agents",
+    "certified": RESULTS / "reproduce" / "certify",
+    "audit": RESULTS / "privacy" / "audit",
+}
+PAGES = ("reproduction", *FOLDERS)
+WIDTHS: tuple[int, ...] = (375, 768, 1280)
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    with browsing.chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The pages, none of them beside what it is of."""
+    folder = tmp_path_factory.mktemp("pages")
+    folders = {"reproduction": made_reports.reproduction(folder / "made"), **FOLDERS}
+    paths = {name: folder / f"{name}.html" for name in folders}
+    for name, path in paths.items():
+        assert cli.main(["report", str(folders[name]), "--out", str(path)]) == 0
+    return paths
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_is_wrong_at_any_width_in_light_and_dark(
+    name: str, written: dict[str, Path], browser: "Browser"
+) -> None:
+    for width, scheme in itertools.product(WIDTHS, SCHEMES):
+        with Visit(browser, written[name], width, scheme) as visit:
+            assert visit.faults() == [], (width, scheme)
+            assert visit.evaluate("document.documentElement.clientWidth") == width
+            assert visit.evaluate("document.images.length") >= 3
+            ground = visit.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+            assert (ground == "rgb(255, 255, 255)") is (scheme == "light")
+            cards = visit.evaluate(
+                "[...document.querySelectorAll('.card')].map("
+                "card => getComputedStyle(card).backgroundColor)"
+            )
+            assert set(cards) == {"rgb(255, 255, 255)"}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_on_paper_it_is_light_open_and_within_the_sheet(
+    name: str, written: dict[str, Path], browser: "Browser"
+) -> None:
+    # 180 of 210 mm are printed on.
+    with Visit(browser, written[name], 680, "dark") as visit:
+        visit.page.emulate_media(media="print", color_scheme="dark")
+        assert visit.faults() == []
+        ground = visit.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        assert ground == "rgb(255, 255, 255)"
+        assert visit.evaluate(_SETTINGS) >= 1
+        # 265 of 297 mm, of which a caption needs some.
+        heights = visit.evaluate(
+            "[...document.images].map(image => image.getBoundingClientRect().height)"
+        )
+        assert max(heights) < 265 / 25.4 * 96 - 60
+        sheets = browsing.printed(visit.page)
+    assert sheets.startswith(b"%PDF-")
+    assert len(re.findall(rb"/Type\s*/Page\b", sheets)) >= 2
+
+
+# Folds that can be read; one that is shut can not.
+_SETTINGS = """() => {
+  const texts = [...document.querySelectorAll('details > :not(summary)')];
+  const open = texts.filter(text =>
+    text.checkVisibility({contentVisibilityAuto: true, visibilityProperty: true})
+    && text.getBoundingClientRect().height > 20);
+  return open.length === texts.length ? open.length : 0;
+}"""
+
+
+def test_on_a_screen_settings_are_folded_until_they_are_asked_for(
+    written: dict[str, Path], browser: "Browser"
+) -> None:
+    with Visit(browser, written["run"], 375, "light") as visit:
+        assert visit.evaluate(_SETTINGS) == 0
+        visit.page.locator("summary").last.click()
+        assert visit.evaluate(_SETTINGS) == 1
+        assert visit.faults() == []
+
+
+def test_wide_tables_and_figures_scroll_in_boxes_of_their_own_by_keyboard_too(
+    written: dict[str, Path], browser: "Browser"
+) -> None:
+    with Visit(browser, written["reproduction"], 375, "light") as visit:
+        boxes = visit.evaluate(
+            "[...document.querySelectorAll('.scroll')]"
+            ".filter(box => box.scrollWidth > box.clientWidth + 1)"
+            ".map(box => [box.tabIndex, box.getAttribute('role'), box.firstElementChild.tagName])"
+        )
+        assert {tag for _, _, tag in boxes} == {"TABLE", "IMG"}
+        assert {(place, role) for place, role, _ in boxes} == {(0, "region")}
+        box = visit.page.locator(".table .scroll").nth(1)
+        caption = box.locator(".held")
+        box.focus()
+        before = caption.bounding_box()
+        for _ in range(5):
+            visit.page.keyboard.press("ArrowRight")
+        visit.evaluate(_SCROLLED)
+        # The caption and the names of rows stay where they are read.
+        assert caption.bounding_box() == before
+
+
+_SCROLLED = """() => new Promise(done => {
+  const box = document.querySelectorAll('.table .scroll')[1];
+  const look = () => box.scrollLeft > 100 ? done() : requestAnimationFrame(look);
+  look();
+})"""
+
+
+def test_the_skip_link_is_first_and_leads_to_the_results(
+    written: dict[str, Path], browser: "Browser"
+) -> None:
+    with Visit(browser, written["reproduction"], 1280, "light") as visit:
+        visit.page.keyboard.press("Tab")
+        skip = visit.page.locator(":focus")
+        assert skip.inner_text() == "Skip to the results"
+        place = skip.bounding_box()
+        assert place is not None
+        assert place["x"] >= 0
+        visit.page.keyboard.press("Enter")
+        assert visit.evaluate("document.activeElement.id") == "content"
+        link = visit.page.locator("main .verdicts a").first
+        link.click()
+        assert visit.page.url.endswith("#quantization-error-bound-and-measurement")
+
+
+def test_files_are_saved_as_they_are(written: dict[str, Path], browser: "Browser") -> None:
+    made = written["reproduction"].parent / "made"
+    with Visit(browser, written["reproduction"], 1280, "light") as visit:
+        for file in ("quantization/tables/bound.csv", "objective/figures/objective.pdf"):
+            name = file.replace("/", "-")
+            with visit.page.expect_download() as saved:
+                visit.page.locator(f"a[download='{name}']").click()
+            assert saved.value.suggested_filename == name
+            assert Path(saved.value.path()).read_bytes() == (made / file).read_bytes()
+        assert visit.faults() == []
+
+
+WRONG = {
+    "an element that is too wide": (
+        "</header>",
+        "<p class='files' id='x'>" + "w" * 900 + "</p></header>",
+        "wide in 1280",
+    ),
+    "a picture that is none": ("data:image/webp;base64,", "data:image/webp;base64,AAAA", "picture"),
+    "text that is hardly seen": ("--quiet: #555c66", "--quiet: #9a9fa6", "contrast"),
+    "a request": ("</header>", "<img src='file:///none.png' alt='x'></header>", "asked for"),
+    "a heading that skips a level": ("<h2 id=", "<h4 id=", "skips a level"),
+    "no language": ('<html lang="en">', "<html>", "language"),
+    "a script that fails": ("</header>", "<script>nothing()</script></header>", "nothing"),
+}
+
+
+@pytest.mark.parametrize("wrong", list(WRONG))
+def test_the_checker_finds_what_is_wrong(
+    wrong: str, written: dict[str, Path], browser: "Browser", tmp_path: Path
+) -> None:
+    before, after, told = WRONG[wrong]
+    text = written["reproduction"].read_text(encoding="utf-8")
+    # The policy of the page would hold most of it back.
+    text = re.sub(r"<meta http-equiv=[^>]*>", "", text)
+    text = text.replace("p, li { max-width: 76ch; overflow-wrap: anywhere; }", "")
+    text = text.replace("overflow-wrap: break-word;", "")
+    plain, changed = tmp_path / "plain.html", tmp_path / "changed.html"
+    plain.write_text(text, encoding="utf-8")
+    assert before in text
+    last = before == "<h2 id="
+    changed.write_text(
+        after.join(text.rsplit(before, 1)) if last else text.replace(before, after, 1),
+        encoding="utf-8",
+    )
+    with Visit(browser, plain, 1280, "light") as visit:
+        assert visit.faults() == []
+    with Visit(browser, changed, 1280, "light") as visit:
+        assert any(told in fault for fault in visit.faults()), visit.faults()
+
+
+def test_the_policy_of_a_page_holds_scripts_styles_and_requests_back(
+    written: dict[str, Path], browser: "Browser", tmp_path: Path
+) -> None:
+    text = written["reproduction"].read_text(encoding="utf-8")
+    added = (
+        "<script>document.title = 'ran'</script><p style='font-size: 99px' id='styled'>x</p>"
+        "<img src='https://example.org/x.png' alt='x' onerror=\"document.title = 'ran'\">"
+    )
+    path = tmp_path / "changed.html"
+    path.write_text(text.replace("</header>", f"{added}</header>"), encoding="utf-8")
+    with Visit(browser, path, 1280, "light") as visit:
+        assert visit.page.title() != "ran"
+        size = visit.evaluate("getComputedStyle(document.getElementById('styled')).fontSize")
+        assert size == "16px"
+        assert sum("Content Security Policy" in said for said in visit.complaints) >= 3
+        assert "failed: https://example.org/x.png: csp" in visit.complaints
+
+
+def test_a_fold_that_stays_shut_on_paper_would_be_found(
+    written: dict[str, Path], browser: "Browser", tmp_path: Path
+) -> None:
+    text = written["reproduction"].read_text(encoding="utf-8")
+    text = re.sub(r"<meta http-equiv=[^>]*>", "", text)
+    path = tmp_path / "shut.html"
+    path.write_text(text.replace("details::details-content", ".none"), encoding="utf-8")
+    with Visit(browser, path, 680, "light") as visit:
+        visit.page.emulate_media(media="print")
+        assert visit.evaluate(_SETTINGS) == 0
+
+
+def test_without_a_browser_tests_fail_in_ci_and_are_skipped_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="no browser"):
+        browsing.driver()
+    monkeypatch.delenv("CI")
+    with pytest.raises(pytest.skip.Exception, match="no browser"):
+        browsing.driver()
