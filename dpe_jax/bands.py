@@ -34,6 +34,7 @@ def band(values: Float[np.ndarray, "points runs"], low: float = 0.05, high: floa
 
     A NaN stands for a run that has failed (see `recording.Recording`). Where no run is sound, the
     figures are NaN and `sound` is 0. A value that overflowed to infinity makes the mean infinite.
+    `low` and `high` are the quantiles' shares; figures are in units of the values.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         rows = [_row(row[~np.isnan(row)].astype(np.float64), low, high) for row in values]

@@ -51,7 +51,7 @@ class Unit:
 
 @dataclasses.dataclass(frozen=True)
 class Forecast:
-    """The cost of a deployment of one method."""
+    """The cost of a deployment of one method: times in seconds, sizes in bytes, else counts."""
 
     agents: int
     links: int
@@ -94,7 +94,14 @@ def forecast(
     iterations: int | None = None,
     seconds: float = CALIBRATION_SECONDS,
 ) -> Forecast:
-    """Calibrate for about `seconds`, and count."""
+    """Forecast a deployment of one method: calibrate for about `seconds`, and count.
+
+    Time = Σ over operations of how often each is done times its seconds on this machine, in a
+    replay of a small network with keys and messages alike (derived; `scripts/bench_paillier.py`
+    compares it with replays). Time in the network is not in it. `iterations` is by default that of
+    the simulation. Seconds and bytes. `InputError` for a method whose exchange is not encrypted,
+    iterations that are no positive integer, and keys too short for one coordinate.
+    """
     iterations = simulation.iterations if iterations is None else iterations
     if type(iterations) is not int or iterations < 1:
         raise InputError("iterations", iterations, "an integer of at least 1")

@@ -87,7 +87,9 @@ class PublicFactors(Factors):
 class LinkFactors(Factors):
     """Private a, uniform on the integers low … high, afresh for each link, end and iteration.
 
-    Means of weights are those of `PublicFactors`: E w_ij^k = c_ij / D (derived).
+    After Ruan, Gao & Wang 2019. Means of weights are those of `PublicFactors`:
+    E w_ij^k = c_ij / D (derived). Factors are pure numbers [link, 1, lane]. `InputError` unless
+    1 ≤ low ≤ high ≤ 2¹⁵ are integers.
     """
 
     low: int = 1
@@ -104,7 +106,11 @@ class LinkFactors(Factors):
 
 @final
 class CoordinateFactors(Factors):
-    """As `LinkFactors`, with factors of its own for each coordinate."""
+    """As `LinkFactors`, with factors of its own for each coordinate: private a [link, dim, lane].
+
+    Each coordinate then has a ciphertext of its own on the wire (derived, against common divisors
+    of a reply). `InputError` unless 1 ≤ low ≤ high ≤ 2¹⁵ are integers.
+    """
 
     low: int = 1
     high: int = 15

@@ -208,7 +208,12 @@ class Stored:
 
 
 def load(path: Path | str) -> Stored:
-    """Read a result; InputError if the folder does not hold a whole one, as it was written."""
+    """Read a result; `InputError` if the folder does not hold a whole one, as it was written.
+
+    Digests of all files are compared with those in its manifest. Curves are an `xarray.Dataset`
+    with dimensions algorithm, iteration, run (and agent), or those of a sweep; they and the traces
+    are read from disk as they are used.
+    """
     path = Path(path)
 
     def refused(accepted: str) -> InputError:

@@ -28,7 +28,13 @@ _TAIL_WIDTH = 64
 
 
 class Schedule(eqx.Module):
-    """A non-negative sequence λ^0, λ^1, …, one number an iteration."""
+    """A non-negative sequence λ^0, λ^1, …, one number an iteration, ~ k^−a where it has a tail.
+
+    A stepsize is in x² per cost, so that λ g is in units of x; an attenuation is a pure number.
+    Where a number, or a function of k, is given in place of a schedule, it becomes one;
+    `InputError` for anything else. That such sequences suffice is reconstructed, see
+    `conditions.convergence_conditions`.
+    """
 
     @abc.abstractmethod
     def values(self, k: Int64[np.ndarray, "iterations"]) -> Float64[np.ndarray, "iterations"]:
@@ -97,7 +103,7 @@ class PowerLaw(Schedule):
 class PowerGrowth(Schedule):
     """scale · (k + offset)^exponent, which grows: the scale of noise that must outlast a decay.
 
-    Needs scale > 0, offset > 0 and exponent >= 0, all finite; `InputError` otherwise.
+    Needs scale > 0, offset > 0 and an exponent from 0 to 16, finite; `InputError` otherwise.
     """
 
     scale: float = eqx.field(converter=float)

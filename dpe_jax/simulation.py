@@ -25,12 +25,22 @@ Precision = Literal["float32", "float64"]
 
 
 class ConditionWarning(UserWarning):
-    """The chosen settings break a sufficient condition of convergence, or round γ^k coarsely."""
+    """The chosen settings break a sufficient condition of convergence, or round γ^k coarsely.
+
+    The conditions of each method are in its `conditions`; those of the encrypted one, such as
+    Σ λ̄²/γ < ∞, are reconstructed. They are sufficient only: it is a warning, and the run goes on.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
 class Simulation:
-    """Everything that determines a simulation; a `study.Study` runs it."""
+    """Everything that determines a simulation; a `study.Study` runs it.
+
+    Fields are the arguments of `study.simulate`: `runs` Monte Carlo runs of `iterations` each, of
+    which the integers of runs `trace` are kept, with `points` record points; `block` lanes at a
+    time; x0 [agents, dim] or [dim], in units of x. `InputError` for whatever does not fit, before
+    anything runs.
+    """
 
     algorithms: Mapping[str, Algorithm]
     problem: Problem

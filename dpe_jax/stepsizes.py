@@ -63,7 +63,12 @@ def _bounds(low: Parameter, high: Parameter) -> tuple[float, float]:
 
 
 class Multipliers(eqx.Module):
-    """A distribution of multipliers with mean one."""
+    """A distribution of multipliers m with E m = 1, pure numbers: Λ_i^k = diag(λ̄^k m_i).
+
+    One word gives one multiplier, [agents, dim, lanes]; parameters are numbers, or arrays [lanes].
+    That stepsizes are private, random and have a mean and a variance is claimed (Zhou et al. 2026);
+    the families are ours. `InputError` for parameters out of range.
+    """
 
     @abc.abstractmethod
     def __call__(self, word: UInt32[Array, "*shape"], dtype: jnp.dtype) -> Float[Array, "*shape"]:

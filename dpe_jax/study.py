@@ -54,7 +54,12 @@ class _Group(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """Configurations that share methods' names, runs, iterations, record points and seed."""
+    """Configurations that share methods' names, runs, iterations, record points and seed.
+
+    A *lane* is one run of one configuration; blocks of lanes [agents, dim, lanes] are what is
+    computed at a time. `recordings` gives them one by one. `InputError` for configurations that do
+    not share these, and for what only a single configuration can have.
+    """
 
     simulations: tuple[Simulation, ...]
     keep: Keep = "runs"
@@ -302,14 +307,17 @@ def processors() -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a simulation left behind."""
+    """What a simulation left behind, in the units of the problem; from `simulate`."""
 
     curves: "xr.Dataset"
     """Metrics [algorithm, iteration, (agent,) run], `status` and `failed_at` [algorithm, run], and
-    `final_state` [algorithm, agent, coordinate, run]."""
+    `final_state` [algorithm, agent, coordinate, run]. NaN from where a run has failed."""
     traces: dict[str, Trace]
+    """By method, integers of the traced runs; see `tracing.Trace`."""
     optimum: Optimum
+    """The reference x*, F* that gaps and errors are taken from."""
     conditions: dict[str, tuple[Condition, ...]]
+    """By method, its convergence conditions with verdicts."""
     simulation: Simulation
     """What was asked for; with it the traces can be replayed."""
 
@@ -332,6 +340,9 @@ def simulate(
     progress: Progress = lambda *_: None,
 ) -> Result:
     """Simulate methods on one problem and network, all with the same random draws.
+
+    The update of each method is in its own docstring, with its source. States are
+    [agents, dim, lanes] in units of x; metrics are in those of `observe.LABELS`.
 
     Run r draws the same random words in any batch and block size. For problems that are evaluated
     element by element (such as quadratics with d ≤ 8) its integers, too, are the same to the last

@@ -111,7 +111,13 @@ class Budget:
 
 
 class Algorithm(eqx.Module):
-    """A method; its fields are its hyper-parameters, and it keeps no state of its own."""
+    """A method; its fields are its hyper-parameters, and it keeps no state of its own.
+
+    A subclass is a method of one's own: x^{k+1} follows from the state [agents, dim, lanes] of k,
+    the draws of k + 1 and the coefficients of k, tabulated on the host. `InputError` for
+    hyper-parameters, a network or a start with which it cannot run. Each subclass names its source
+    and what of it is reconstructed.
+    """
 
     @abc.abstractmethod
     def table(self, network: Network, iterations: Int64[np.ndarray, " iterations"]) -> Row:

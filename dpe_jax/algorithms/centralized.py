@@ -35,6 +35,7 @@ class CentralizedSGD(FloatMethod):
 
     It draws the same stochastic gradients as the agents do, all at its one x, so a comparison with
     a decentralized method is paired. Its start is the agents' mean start. No network is used.
+    `InputError` for a start beyond 2³⁰.
     """
 
     stepsize: Schedule = eqx.field(converter=as_schedule)

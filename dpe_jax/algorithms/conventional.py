@@ -33,8 +33,9 @@ class ConventionalDSGD(FloatMethod):
 
         x_i⁺ = Σ_j A_ij x_j − λ^k g_i(x_i),  A = I + W doubly stochastic.
 
-    The state is float64 and the gradient has the run's precision. Neighbors and eavesdroppers see
-    x in plaintext and know λ^k.
+    The state is float64 and the gradient has the run's precision. Neighbors and eavesdroppers see x
+    in plaintext and know λ^k. `InputError` for weights with which A is not doubly stochastic, and a
+    start beyond 2³⁰.
     """
 
     stepsize: Schedule = eqx.field(converter=as_schedule)

@@ -58,7 +58,8 @@ class EncryptedDSGD(Algorithm):
 
     v is what Paillier computes; the weight factors a are one, or private random integers of which
     w_ij is the mean (`factors`). Only U involves floating point, so Y is the same integer on any
-    device given U.
+    device given U. `InputError` for parameters out of range, a γ^k Σ_j w_ij that int64 could not
+    hold, and a start beyond 2²⁸ δ.
     """
 
     gamma: Schedule = eqx.field(converter=as_schedule)

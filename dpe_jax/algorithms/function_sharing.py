@@ -44,7 +44,9 @@ class FunctionSharing(FloatMethod):
     bounded set; here the iteration is that of `ConventionalDSGD`, to compare with.
 
     Neighbors and eavesdroppers see x in plaintext and know λ^k: exact inversion yields g_i + p_i.
-    The functions are given over links that only their two ends read.
+    The functions are given over links that only their two ends read. `InputError` for a scale that
+    is not positive and finite, weights with which A is not doubly stochastic, and a start beyond
+    2³⁰.
     """
 
     stepsize: Schedule = eqx.field(converter=as_schedule)

@@ -51,7 +51,9 @@ class GeometricDP(FloatMethod):
     here). Where clipping binds, what the method settles at is biased: clipped gradients that sum to
     zero need not belong to gradients that do.
 
-    Neighbors and eavesdroppers see y in plaintext and know all parameters.
+    Neighbors and eavesdroppers see y in plaintext and know all parameters. `InputError` for
+    parameters that are not positive and finite, unless q < p < 1, for weights with which A is not
+    doubly stochastic, and for a start outside of the box.
     """
 
     c: float

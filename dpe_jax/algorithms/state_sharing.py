@@ -46,7 +46,8 @@ class RandomizedStateSharing(FloatMethod):
     is left out.
 
     Neighbors and eavesdroppers see y in plaintext and know λ^k. The shares go over links that only
-    their two ends read.
+    their two ends read. `InputError` for a scale that is not positive and finite, weights with
+    which A is not doubly stochastic, and a start beyond 2³⁰.
     """
 
     stepsize: Schedule = eqx.field(converter=as_schedule)

@@ -59,7 +59,8 @@ class TailoredDP(FloatMethod):
     here). Where clipping binds, what the method settles at is biased: clipped gradients that sum to
     zero need not belong to gradients that do.
 
-    Neighbors and eavesdroppers see x + ζ in plaintext and know λ^k, γ^k and ν^k.
+    Neighbors and eavesdroppers see x + ζ in plaintext and know λ^k, γ^k and ν^k. `InputError`
+    for a bound that is not positive and finite, noise of scale 0, and a start beyond 2³⁰.
     """
 
     stepsize: Schedule = eqx.field(converter=as_schedule)

@@ -41,6 +41,7 @@ class TernaryDSGD(FloatMethod):
     element with |x_l| > r, which T cannot express, has left the range.
 
     Neighbors and eavesdroppers see every T(x_i^k) in plaintext and know λ^k, γ^k and r.
+    `InputError` for an r that is not positive and finite, or beyond 2³⁰, and for a start beyond r.
     """
 
     stepsize: Schedule = eqx.field(converter=as_schedule)

@@ -25,7 +25,9 @@ Keys = Sequence[tuple[int, int]]
 class Encryption:
     """Which implementation, and keys of how many bits.
 
-    Keys below 2048 bits protect nothing, and are refused unless `insecure_test_keys`.
+    `randomness` is that of ciphertexts: exponents of half the length of n ("short", Damgård, Jurik
+    & Nielsen 2010) or of all of it ("full", Paillier 1999; all that `phe` has). Keys below 2048
+    bits protect nothing, and are an `InputError` unless `insecure_test_keys`, as are other names.
     """
 
     name: Literal["fast", "phe"] = "fast"

@@ -13,7 +13,11 @@ from dpe_jax.problems.held_out import HeldOut
 
 
 class Optimum(eqx.Module):
-    """Reference optimum: x*, F* = F(x*), and ‖∇F(x*)‖ that shows how well it is known."""
+    """Reference optimum: x*, F* = F(x*), and ‖∇F(x*)‖ that shows how well it is known.
+
+    x [dim] in the problem's units, the value in those of F, the norm in those of a gradient;
+    `method` says how it was found. NaN where no optimum is known (`Optimum.none`).
+    """
 
     x: Float[np.ndarray, " dim"]
     value: float | Float[Array, "*lanes"]
@@ -27,7 +31,13 @@ class Optimum(eqx.Module):
 
 
 class Problem(eqx.Module):
-    """Costs of all agents. Array fields are NumPy float64 until `with_dtype` casts them."""
+    """Costs of all agents, F(x) = (1/n) Σ_i f_i(x); a subclass is a problem of one's own.
+
+    Arrays are [agent, coordinate, lane], lanes last. Array fields are NumPy float64 until
+    `with_dtype` casts them. Stochastic gradients have E g_i = ∇f_i (Zhou et al. 2026 ask for that
+    and for a bounded variance). Settings that make no problem are an `InputError` of its
+    constructor.
+    """
 
     dtype: eqx.AbstractVar[jnp.dtype]
     """Precision of gradients, float32 or float64."""

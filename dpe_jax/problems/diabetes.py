@@ -45,7 +45,7 @@ def diabetes(
     predicting their mean. "equal" shuffles the patients and deals them out evenly; "dirichlet"
     deals out each fifth of them, by target, in Dirichlet proportions. f_i is n m_i/m times clinic
     i's mean loss, plus the penalty, so F does not depend on the split. `seed` is that of the split
-    and of the test set.
+    and of the test set. `InputError` for shares, agents and batches that the samples do not allow.
     """
     from sklearn.datasets import load_diabetes
 

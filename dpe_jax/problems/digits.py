@@ -113,10 +113,11 @@ def digits_network(
 ) -> EmpiricalRisk:
     """F(x) = (1/m) Σ_s −log softmax(V σ(W a_s + b) + c)_{y_s} + ½ penalty ‖x‖², not convex.
 
-    The data of `digits` (without the constant), and one layer of `hidden` sigmoid units: x holds
-    W, b, V and c in turn, d = 75 hidden + 10. No optimum is known: what shows progress is
-    ‖∇F(x̄)‖, F(x̄) and the accuracy on the test set. All agents start from one draw of U(−½, ½)^d,
-    as `seed` has it: from x = 0, where all hidden units are alike, they would remain so.
+    The data of `digits` (without the constant), and one layer of `hidden` sigmoid units: x holds W,
+    b, V and c in turn, d = 75 hidden + 10. No optimum is known: what shows progress is ‖∇F(x̄)‖,
+    F(x̄) and the accuracy on the test set. All agents start from one draw of U(−½, ½)^d, as `seed`
+    has it: from x = 0, where all hidden units are alike, they would remain so. `InputError` for
+    less than one unit.
     """
     if hidden < 1:
         raise InputError("hidden", hidden, "a positive number of units")

@@ -40,7 +40,10 @@ class HeldOut(eqx.Module):
     def __init__(
         self, predict: Callable[..., Any], features: np.ndarray, targets: np.ndarray, kind: Kind
     ) -> None:
-        """Take the samples; InputError for none, for other targets, and for only one class."""
+        """Take features [samples, ...] and targets [samples].
+
+        `InputError` for none, for other targets, and for only one class.
+        """
         if kind not in _SCORES:
             raise InputError("kind", kind, f"one of {', '.join(get_args(Kind))}")
         features, targets = np.asarray(features), np.asarray(targets)

@@ -25,7 +25,8 @@ class Quadratic(Problem):
     """f_i(x) = ½ (x − b_i)ᵀ A_i (x − b_i), with gradient noise σ a coordinate.
 
     g_i = A_i (x − b_i) + σ z, z standard normal. A_i is symmetric positive semidefinite, and their
-    sum positive definite.
+    sum positive definite; x* = (Σ A_i)⁻¹ Σ A_i b_i. A is in cost per x², b in units of x, σ in
+    those of the gradient. `InputError` for other shapes, and matrices that are not like that.
     """
 
     A: Float[np.ndarray, "agents dim dim"] | Float[Array, "agents dim dim"] = eqx.field(

@@ -29,7 +29,8 @@ class SensorEstimation(Problem):
 
     g_i = 2 M_iᵀ(M_i θ − z_i) + 2 ω_i θ, with a fresh measurement z_i at every iteration, so that
     the gradient noise of agent i has covariance 4 s² M_iᵀ M_i. Σ_i (M_iᵀ M_i + ω_i I) is positive
-    definite. `noise` is s, in units of z.
+    definite. `noise` is s, in units of z, θ [dim] in units of the sources' strengths. `InputError`
+    for other shapes, and sums that are not definite.
     """
 
     M: Float[np.ndarray, "agents rows dim"] | Float[Array, "agents rows dim"] = eqx.field(
