@@ -16,6 +16,11 @@ BENCH_PARTS = (
     *("sweep", "paillier", "memory", "startup"),
 )
 """What `dpe bench` measures, in this order."""
+REPRODUCE_PARTS = (
+    *("objective", "quantization", "coupling", "privacy", "leakage"),
+    *("convergence", "accuracy", "deployment", "stepsizes", "verification"),
+)
+"""What `dpe reproduce` makes, in this order."""
 
 
 def read(options: argparse.Namespace, left_over: list[str]) -> None:
@@ -70,6 +75,9 @@ def read(options: argparse.Namespace, left_over: list[str]) -> None:
         for part in options.only:
             if part not in BENCH_PARTS:
                 raise InputError("--only", part, f"some of {', '.join(BENCH_PARTS)}")
+    for part in (options.only or ()) if options.command == "reproduce" else ():
+        if part not in REPRODUCE_PARTS:
+            raise InputError("--only", part, f"some of {', '.join(REPRODUCE_PARTS)}")
     for name, choices in (
         ("precision", PRECISIONS),
         ("keep", KEEP),
@@ -87,12 +95,10 @@ def read(options: argparse.Namespace, left_over: list[str]) -> None:
     if getattr(options, "confidence", None) is not None:
         accepted = "a number from 0.5 to 0.999"
         options.confidence = _number("--confidence", options.confidence, 0.5, 0.999, accepted)
-    for name in ("verify_seconds", "checkpoint_seconds"):
-        text = getattr(options, name, None)
-        if text is not None:
-            accepted = "a number of seconds from 0 to 1e9"
-            shown = f"--{name.replace('_', '-')}"
-            setattr(options, name, _number(shown, text, 0.0, 1e9, accepted))
+    text = getattr(options, "checkpoint_seconds", None)
+    if text is not None:
+        accepted = "a number of seconds from 0 to 1e9"
+        options.checkpoint_seconds = _number("--checkpoint-seconds", text, 0.0, 1e9, accepted)
     if getattr(options, "part", None) is not None:
         options.part = _part(options.part)
     for text in getattr(options, "at", None) or ():

@@ -13,6 +13,7 @@ from dpe_jax.results import Stored
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 _BELOW = 0.85
@@ -31,13 +32,7 @@ def draw(stored: Stored, study: Study, out: Path) -> list[Path]:
     with drawing.writing(out):
         # A run that fails counts as one that exceeds; so no method is left out.
         methods = drawing.methods(stored)
-        figure, panels = drawing.panels(stored, len(one.exceedances) + 1)
-        for axes in panels:
-            axes.set_xlabel("$m + 1$, where $m$ is the first iteration that counts")
-            axes.axvline(one.tail + 1, color="black", lw=0.6, ls=":", zorder=1.5)
-        for place, axes in enumerate(panels[:-1]):
-            _exceedances(axes, study, methods, place)
-        _suprema(panels[-1], study, methods)
+        figure = drawn(stored, study, methods)
         notes = [
             f"dotted: the tail from m = {one.tail} on, which the verdict rests on, and ε",
             f"bounds hold with {100 * one.confidence:.4g} %",
@@ -52,6 +47,19 @@ def draw(stored: Stored, study: Study, out: Path) -> list[Path]:
             left_out=", counted as exceeding",
         )
         return [drawing.save(figure, out / f"certificate.{kind}") for kind in ("png", "pdf")]
+
+
+def drawn(stored: Stored, study: Study, methods: list[Method]) -> "Figure":
+    """The panels of `draw`, without title and legend."""
+    one = next(iter(study.certificates.values()))
+    figure, panels = drawing.panels(stored, len(one.exceedances) + 1)
+    for axes in panels:
+        axes.set_xlabel("$m + 1$  (iterations $k \\geq m$ count)")
+        axes.axvline(one.tail + 1, color="black", lw=0.6, ls=":", zorder=1.5)
+    for place, axes in enumerate(panels[:-1]):
+        _exceedances(axes, study, methods, place)
+    _suprema(panels[-1], study, methods)
+    return figure
 
 
 def _exceedances(axes: "Axes", study: Study, methods: list[Method], place: int) -> None:

@@ -8,7 +8,16 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
-from dpe_jax.arguments import AUDIT_PARTS, BACKENDS, BENCH_PARTS, KEEP, PRECISIONS, RANDOMNESS, read
+from dpe_jax.arguments import (
+    AUDIT_PARTS,
+    BACKENDS,
+    BENCH_PARTS,
+    KEEP,
+    PRECISIONS,
+    RANDOMNESS,
+    REPRODUCE_PARTS,
+    read,
+)
 from dpe_jax.errors import InputError, OptimumError, WorkerDiedError
 
 DONE, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 2, 130, 141
@@ -103,21 +112,23 @@ def _parser() -> argparse.ArgumentParser:
             help="keep blocks in flight every so often (60 seconds)",
         )
 
-    sub = command("reproduce", "The main job: run and check the presets, with tables and figures.")
-    options(sub)
+    sub = command("reproduce", "Make every figure and table of the paper and the article.")
+    sub.add_argument("--quick", action="store_true", help="few runs: under two minutes")
+    sub.add_argument("--full", action="store_true", help="as many runs as a paper: hours")
     sub.add_argument(
-        "--only", metavar="PRESET", action="append", help="this preset only (may be repeated)"
+        "--only",
+        metavar="FIG",
+        nargs="+",
+        action="extend",
+        help=f"these parts only: some of {', '.join(REPRODUCE_PARTS)}",
     )
+    sub.add_argument("--seed", metavar="N", help="seed of all random draws (0)")
     sub.add_argument("--out", metavar="DIR", help="folder of the results (dpe-results/reproduce)")
     sub.add_argument(
-        "--overwrite", action="store_true", help="replace results of other settings in --out"
+        "--resume", action="store_true", help="keep the parts that are there, and make the others"
     )
-    restart(sub)
     sub.add_argument(
-        "--verify-seconds",
-        metavar="S",
-        default="30",
-        help="seconds to replay runs with encryption, beside making keys (30 for all; 0: not)",
+        "--overwrite", action="store_true", help="make parts anew that are in --out already"
     )
 
     sub = command("run", "Run a preset or a configuration file.")

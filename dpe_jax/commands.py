@@ -12,18 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dpe_jax import article, certificates, comparisons, experiment, replays, running
+from dpe_jax import certificates, comparisons, experiment, replays, running
 from dpe_jax.audit_commands import run_audit
 from dpe_jax.bench_commands import run_bench
 from dpe_jax.compilation import keep_programs
-from dpe_jax.config import Config
-from dpe_jax.diary import Diary
-from dpe_jax.errors import InputError
-from dpe_jax.folder import jsonable, write_json
-from dpe_jax.options import changes, warn
-from dpe_jax.progress import Bars
+from dpe_jax.folder import jsonable
+from dpe_jax.options import warn
 from dpe_jax.report_commands import run_report
-from dpe_jax.results import holds, load
+from dpe_jax.results import load
 from dpe_jax.summary import Check
 from dpe_jax.sweep_commands import plot_sweep, refuse_sweep_options, run_sweep_command
 
@@ -140,82 +136,10 @@ def _run(
 def _reproduce(
     options: argparse.Namespace, log: Console, screen: Console | None
 ) -> tuple[int, dict[str, Any]]:
-    known = experiment.presets()
-    names = list(dict.fromkeys(options.only or (name for name in known if name != _AUDITED)))
-    for name in names:
-        if name not in known:
-            raise InputError("--only", name, f"one of {', '.join(known)}")
-    seconds = options.verify_seconds
-    configs = {
-        name: _traced(experiment.override(known[name], changes(options)), seconds) for name in names
-    }
-    out = Path(options.out) if options.out else Path("dpe-results") / "reproduce"
-    made: list[Check] = []
-    reports: dict[str, Any] = {}
-    diary = Diary(out, configs)
-    for name, config in configs.items():
-        log.print(f"{name}: {config.description}")
-        with running.going_on(options), Bars(log) as bars:
-            outcome = experiment.run(
-                config,
-                out / name,
-                overwrite=options.overwrite or holds(out / name, config),
-                check=True,
-                progress=bars,
-                # What an interrupted reproduction has finished is not done once more.
-                mode=running.mode_of(out / name, options.restart, finished=diary.has(name)),
-            )
-        diary.add(name)
-        if not outcome.new:
-            log.print(f"{name}: finished before the interruption")
-        warn(log, outcome)
-        if screen:
-            _show(screen, outcome)
-        figures = _draw(outcome.stored, out / name / "figures")
-        made += [Check(f"{name}: {check.name}", *check[1:]) for check in outcome.checks]
-        reports[name] = _report(outcome, figures)
-        if config.checks.certify is not None:
-            reports[name]["certificate"] = certificates.made(outcome.stored, screen)
-        if seconds and outcome.stored.traces():
-            log.print(f"{name}: {_REPLAYED} runs once more, with 2048-bit Paillier encryption")
-            report = replays.replay_within(outcome.stored, seconds / len(configs), log)
-            if screen:
-                replays.show_report(screen, report)
-            made.append(Check(f"{name}: replay", report.verified, replays.verdict(report)))
-            reports[name]["verification"] = report.to_dict()
-    tables = article.tables()
-    made += article.checks(tables)
-    if screen:
-        _show_article(screen, tables)
-        _show_checks(screen, made)
-    passed = all(check.passed for check in made)
-    report = {
-        "presets": reports,
-        "article": tables,
-        "checks": [check._asdict() for check in made],
-        "passed": passed,
-    }
-    diary.close()
-    try:
-        write_json(out / "article.json", {"tables": tables, "checks": report["checks"]})
-    except OSError as error:
-        raise InputError("--out", str(out), f"a writable folder ({error.strerror})") from error
-    if screen:
-        screen.print(f"written to {out}", soft_wrap=True)
-    return 0 if passed else 1, report
+    # Its parts import much that no other command needs.
+    from dpe_jax.reproduce_commands import run_reproduce
 
-
-_AUDITED = "audit"
-"""The preset that is for `dpe audit`; it is simulated if it is named."""
-
-_REPLAYED = 2
-"""Runs of each preset that are replayed with encryption."""
-
-
-def _traced(config: Config, seconds: float) -> Config:
-    """With the first runs traced, if they are to be replayed."""
-    first = list(range(min(_REPLAYED, config.runs)))
-    return experiment.override(config, {"trace": first}) if seconds else config
+    return run_reproduce(options, log, screen)
 
 
 def _draw(stored: Any, out: Path) -> list[str]:
@@ -291,33 +215,6 @@ def _share(final: dict[str, Any]) -> str:
     if final["mean"] is None:
         return "none"
     return f"{final['mean']:.4f} ({final['low']:.3f} – {final['high']:.3f})"
-
-
-def _show_article(console: Console, tables: dict[str, Any]) -> None:
-    """The article's two tables, by formula and by measurement."""
-    table = Table(title="E‖ξ_i‖² at d = 1, δ = 0.01 (complete graph, w = 1)")
-    for heading in ("n", "article", "½(n−1)²dδ²", "measured", "± s.e."):
-        table.add_column(heading, justify="right")
-    for row in tables["quantization_bound"]:
-        table.add_row(
-            str(row["agents"]),
-            f"{row['article']:.5f}" + (" misprint" if row["misprint"] else ""),
-            f"{row['formula']:.5f}",
-            f"{row['measured']:.6f}",
-            f"{row['standard_error']:.1e}",
-        )
-    console.print(table)
-    table = Table(title="‖W̄^k‖ at μ = 0.5, γ = 1/(k+1)")
-    for heading in ("k", "article", "1 − μγ", "measured"):
-        table.add_column(heading, justify="right")
-    for row in tables["contraction"]:
-        table.add_row(
-            str(row["k"]),
-            f"{row['article']:.3f}",
-            f"{row['formula']:.3f}",
-            f"{row['measured']:.6f}",
-        )
-    console.print(table)
 
 
 def _show_checks(console: Console, made: list[Check]) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import textwrap
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,28 +43,6 @@ DASHES = (
     (0, (6, 1.2, 1.2, 1.2, 1.2, 1.2)),
 )
 
-_STYLE = {
-    "font.size": 8,
-    "axes.labelsize": 8.5,
-    "axes.titlesize": 8.5,
-    "figure.titlesize": 9,
-    "legend.fontsize": 8,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "lines.linewidth": 1.3,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.5,
-    "legend.frameon": False,
-    "legend.handlelength": 2.8,
-    "legend.columnspacing": 1.4,
-    "pdf.fonttype": 42,
-}
-
 SINGLE, DOUBLE = 3.4, 7.0
 """Widths of one column and of two, in inches."""
 
@@ -86,15 +65,24 @@ class Method(NamedTuple):
 
 @contextlib.contextmanager
 def writing(out: Path) -> Iterator[None]:
-    """Make the folder, or raise `InputError`; figures made within have the style of this module."""
-    import matplotlib.style
-
+    """Make the folder, or raise `InputError`; figures made within have the style of all figures."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError("--out", str(out), f"a writable folder ({error.strerror})") from error
-    # "default" first: what a user's matplotlibrc says must not change the figures.
-    with matplotlib.style.context(["default", _STYLE]):
+    with style():
+        yield
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """Figures made within have the style in `dpe.mplstyle`, whatever a user's own says."""
+    import matplotlib.style
+
+    with (
+        resources.as_file(resources.files("dpe_jax") / "dpe.mplstyle") as path,
+        matplotlib.style.context(["default", str(path)]),
+    ):
         yield
 
 
@@ -212,7 +200,8 @@ def entitle(figure: "Figure", told: list[str]) -> None:
     double = figure.get_figwidth() > SINGLE
     width = 104 if double else 48
     title = [line for text in told for line in textwrap.wrap(text, width)]
-    figure.suptitle("\n".join(title))
+    if title:
+        figure.suptitle("\n".join(title))
     entries: dict[str, Artist] = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

@@ -21,10 +21,7 @@ from dpe_jax.paillier.setup import Encryption
 from dpe_jax.progress import Bars
 from dpe_jax.results import Stored, load_experiment
 from dpe_jax.study import processors
-from dpe_jax.verification import SEGMENT, Report, verify, verify_traces
-
-_PARTS = 3
-"""Parts of each lane of a short replay: progress is seen, and few tables are made anew."""
+from dpe_jax.verification import SEGMENT, Report, verify
 
 
 def run_verify(
@@ -68,35 +65,6 @@ def run_cost(
         if screen:
             _show_forecast(screen, name, forecasts[name])
     return 0, {name: forecast.to_dict() for name, forecast in forecasts.items()}
-
-
-def replay_within(stored: Stored, seconds: float, log: Console) -> Report:
-    """Verify the traced runs of a result at 2048 bits, as many iterations as `seconds` allow.
-
-    Nothing is kept of it if it is interrupted.
-    """
-    encryption, workers = Encryption(), processors()
-    simulation, traces = stored.config.build(), stored.traces()
-    lanes = sum(len(trace.run) for trace in traces.values())
-    slowest = max(
-        cost.forecast(simulation, name, encryption, seconds=0.5).iteration_seconds
-        for name in traces
-    )
-    # More workers than parts are idle.
-    affordable = int(seconds * min(workers, _PARTS * lanes) / (slowest * lanes))
-    iterations = max(1, min(simulation.iterations, affordable))
-    with Bars(log, "iterations") as bars:
-        report = verify_traces(
-            simulation,
-            traces,
-            encryption,
-            iterations=iterations,
-            segment=-(-iterations // _PARTS),
-            fanout=Processes(workers),
-            progress=bars,
-        )
-    append(stored, report)
-    return report
 
 
 def append(stored: Stored, report: Report) -> None:

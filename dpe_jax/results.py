@@ -101,28 +101,34 @@ def write_trace(path: Path, method: str, trace: Trace, simulation: Simulation) -
     dataset.to_zarr(path, group=method, mode="a", consolidated=False, zarr_format=2)
 
 
-def manifest(config: Config, study: Study) -> dict[str, Any]:
-    """What is run, with what, on what."""
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that results rest on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def device() -> dict[str, Any]:
+    """What JAX computes on."""
     import jax
 
+    first = jax.devices()[0]
+    return {
+        "platform": first.platform,
+        "kind": first.device_kind,
+        "count": jax.device_count(),
+        "cpus": os.cpu_count(),
+        "machine": platform.machine(),
+    }
+
+
+def manifest(config: Config, study: Study) -> dict[str, Any]:
+    """What is run, with what, on what."""
     simulation, optimum = study.common, study.optima[0]
-    device = jax.devices()[0]
     return {
         "name": config.name,
         "config_hash": config_hash(config),
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in _PACKAGES},
-        },
-        "device": {
-            "platform": device.platform,
-            "kind": device.device_kind,
-            "count": jax.device_count(),
-            "cpus": os.cpu_count(),
-            "workers": len(study.devices),
-            "machine": platform.machine(),
-        },
+        "versions": versions(),
+        "device": device() | {"workers": len(study.devices)},
         "seed": simulation.seed,
         "runs": simulation.runs,
         "iterations": simulation.iterations,

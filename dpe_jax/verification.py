@@ -30,7 +30,7 @@ from dpe_jax.folder import alone
 from dpe_jax.lattice import STATUS_NAMES
 from dpe_jax.paillier.protocol import Factors, Protocol
 from dpe_jax.paillier.replay import Mismatch, Replayed, Stretch
-from dpe_jax.paillier.setup import Encryption, Work, protocol_for
+from dpe_jax.paillier.setup import Encryption, Keys, Work, protocol_for
 from dpe_jax.paillier.tally import Tally
 from dpe_jax.results import Stored, trace_dataset
 from dpe_jax.simulation import Simulation
@@ -119,14 +119,15 @@ def verify(
     fanout: Fanout | None = None,
     resume: bool = True,
     progress: Progress = lambda *_: None,
+    keys: Keys | None = None,
 ) -> Report:
     """Replay the traced lanes of a result, or only `runs` and the first `iterations` of them.
 
     Parts of `segment` iterations, each from a recorded Y_k, go to the workers of `fanout`. Those of
     a stored result are kept in its folder until all are done, so that an interrupted verification
-    goes on where it was (unless not `resume`: then it begins anew, and keeps its own). InputError
-    where nothing was traced, for
-    settings that do not fit, and while another verification works in the folder.
+    goes on where it was (unless not `resume`: then it begins anew, and keeps its own). Agents
+    have new keys unless there are `keys`. InputError where nothing was traced, for settings that do
+    not fit, and while another verification works in the folder.
     """
     simulation, traces = _source(source)
     stored = source if isinstance(source, Stored) else None
@@ -142,6 +143,7 @@ def verify(
             stored=stored,
             resume=resume,
             progress=progress,
+            keys=keys,
         )
 
 
@@ -157,6 +159,7 @@ def verify_traces(
     stored: Stored | None = None,
     resume: bool = True,
     progress: Progress = lambda *_: None,
+    keys: Keys | None = None,
 ) -> Report:
     """As `verify`, of the traces (by method) that a simulation is said to have left.
 
@@ -187,7 +190,8 @@ def verify_traces(
         progress(part.lane.method, part.stretch.count * (number in done), totals[part.lane.method])
     left = [number for number in range(len(parts)) if number not in done]
     generation = time.perf_counter()
-    keys = encryption.generate(simulation.network.agents) if left else []
+    if keys is None:
+        keys = encryption.generate(simulation.network.agents) if left else []
     generation = time.perf_counter() - generation
     tasks = [(parts[number].protocol, parts[number].stretch) for number in left]
     # Not kept in a variable, so that whatever leaves the loop ends the workers.

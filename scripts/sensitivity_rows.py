@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from quadratic_moments import Moments, moments
 
 from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.bounds import quantization_bound
 from dpe_jax.conditions import error_exponent, violated
 from dpe_jax.inflation import inflation
 from dpe_jax.problems import Quadratic
+from dpe_jax.quadratic_moments import Moments, moments
 from dpe_jax.simulation import Simulation
 from dpe_jax.sweep_run import Planned
 from dpe_jax.sweep_statistics import statistics

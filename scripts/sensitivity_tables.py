@@ -15,7 +15,7 @@ def page(report: Report) -> str:
         f"{report['configurations']} configurations, {report['runs']} runs of "
         f"{report['iterations']} iterations each. Numbers are those of the last iteration; "
         "± is a 95 % interval of a mean; *predicted* is the recursion of "
-        "`scripts/quadratic_moments.py`, which simulates nothing.",
+        "`dpe_jax/quadratic_moments.py`, which simulates nothing.",
         "",
         *(f"- {sentence}" for sentence in report["findings"]),
         "",

@@ -233,22 +233,22 @@ def test_compare_goes_on_by_itself(tmp_path, capsys) -> None:
     assert load(other).config.seed == 0
 
 
-def test_reproduce_goes_on_by_itself(tmp_path, monkeypatch, capsys) -> None:
-    """It does not compute again what it has finished, unless it was finished altogether."""
-    presets = {
-        name: config({**TINY, "name": name, "seed": seed, "checks.gap_fraction": 0.999})
-        for seed, name in enumerate(("one", "two", "three"))
-    }
-    monkeypatch.setattr(experiment, "presets", lambda: presets)
-    monkeypatch.setattr("dpe_jax.article.tables", dict)
-    monkeypatch.setattr("dpe_jax.article.checks", lambda _: [])
+def test_reproduce_goes_on_within_a_part(tmp_path, monkeypatch, capsys) -> None:
+    """Blocks that an interrupted part has finished are not computed again, but the damaged ones."""
+    from dpe_jax import reproduce_commands
+    from dpe_jax.reproduce import convergence
+
+    tables = {**TINY, "record.metrics": ["peak_error", "gap_mean_state"]}
+    asked = config({**tables, "name": "certify", "checks.certify": [0.99]})
+    settings = convergence.Settings(seconds=1.0, experiment=asked)
+    monkeypatch.setattr(reproduce_commands, "load", lambda *_: settings)
     out = tmp_path / "out"
-    arguments = ["reproduce", "--out", str(out), "--verify-seconds", "0", "--json"]
+    arguments = ["reproduce", "--only", "convergence", "--out", str(out), "--json"]
     write_block, count = CurveStore.write, []
 
     def breaking(self: CurveStore, *rest: Any) -> None:
         count.append(1)
-        if len(count) == 5:
+        if len(count) == 3:
             raise KeyboardInterrupt
         write_block(self, *rest)
 
@@ -256,26 +256,16 @@ def test_reproduce_goes_on_by_itself(tmp_path, monkeypatch, capsys) -> None:
         patch.setattr(CurveStore, "write", breaking)
         assert cli.main(arguments) == cli.INTERRUPTED
     *_, line = capsys.readouterr().err.splitlines()
-    assert "1 of 3 blocks are kept" in line
-    assert line.endswith(f"this goes on: dpe {' '.join(arguments)}")
-    first = load(out / "one").manifest
-    assert cli.main(arguments) == 0
-    captured = capsys.readouterr()
-    assert "one: finished before the interruption" in captured.err
-    assert the_object(captured.out)["passed"] is True
-    assert load(out / "one").manifest == first
-    resumed = {name: load(out / name).manifest["blocks"]["resumed"] for name in presets}
-    assert resumed == {"one": 0, "two": 1, "three": 0}
-    assert sorted(p.name for p in out.iterdir()) == ["article.json", "one", "three", "two"]
-    # A whole reproduction is made anew.
-    with monkeypatch.context() as patch:
-        patch.setattr(CurveStore, "write", breaking)
-        count.clear()
-        assert cli.main(arguments) == cli.INTERRUPTED
-    assert load(out / "one").manifest["written"] >= first["written"]
-    assert len(records(place(out / "two"))) == 1
-    assert cli.main([*arguments, "--restart"]) == 0
-    assert load(out / "two").manifest["blocks"]["resumed"] == 0
+    assert "2 of 3 blocks are kept" in line
+    assert line.endswith(f"this goes on: dpe {' '.join(arguments)} --resume")
+    scratch = place(out / ".convergence.unfinished" / "certify")
+    assert len(records(scratch)) == 2
+    (scratch / "result" / "curves.zarr" / "status" / "0.1").unlink()
+    assert cli.main([*arguments, "--resume"]) in (0, 1)
+    assert the_object(capsys.readouterr().out)["parts"] == ["convergence"]
+    blocks = load(out / "convergence" / "certify").manifest["blocks"]
+    assert blocks == {"all": 3, "resumed": 1}
+    assert sorted(p.name for p in out.iterdir()) == ["convergence", "manifest.json"]
 
 
 def test_a_header_is_on_the_disk_before_any_block(tmp_path, monkeypatch) -> None:

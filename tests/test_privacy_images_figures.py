@@ -51,7 +51,7 @@ def test_a_gallery_shows_every_picture(tmp_path: Path) -> None:
     assert [path.name for path in paths] == ["digits.png", "digits.pdf"]
     assert imread(paths[0]).std() > 0.1
     with drawing.writing(tmp_path):
-        figure = draw._gallery(made, (8, 8, 1), "Digits from one gradient")
+        figure = draw.pictures(made, (8, 8, 1), "Digits from one gradient")
         assert apart(figure)
         shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
     # One of them failed: its place stays empty.
@@ -65,7 +65,7 @@ def test_a_gallery_shows_every_picture(tmp_path: Path) -> None:
 def test_colours_are_drawn_as_they_are(tmp_path: Path) -> None:
     values = pictures.patches(3).values
     with drawing.writing(tmp_path):
-        figure = draw._gallery([draw.Row("original", values)], (32, 32, 3), "Patches")
+        figure = draw.pictures([draw.Row("original", values)], (32, 32, 3), "Patches")
     shown = np.asarray(figure.axes[1].images[0].get_array())
     assert np.array_equal(shown, values[1].reshape(32, 32, 3))
 
@@ -104,7 +104,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_texts_on_each_other_are_seen(tmp_path: Path) -> None:
     with drawing.writing(tmp_path):
-        figure = draw._gallery(rows(3), (8, 8, 1), "Digits")
+        figure = draw.pictures(rows(3), (8, 8, 1), "Digits")
         assert apart(figure)
         figure.text(0.05, 0.5, "something on the labels\nof rows and more\nand more")
         assert not apart(figure)

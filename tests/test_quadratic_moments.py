@@ -1,18 +1,17 @@
 """The recursion of means and variances, beside simulations and a longhand calculation."""
 
-import importlib
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from small import config
 
+from dpe_jax import quadratic_moments as recursion
 from dpe_jax.observe import Metric
 from dpe_jax.simulation import Simulation
 from dpe_jax.study import simulate
 
-# Not `import quadratic_moments`: scripts/ is on the path in pytest only.
-recursion = importlib.import_module("quadratic_moments")
 pytestmark = [
     pytest.mark.filterwarnings("ignore::dpe_jax.simulation.ConditionWarning"),
     pytest.mark.slow,  # together over 20 s
@@ -103,7 +102,7 @@ def test_the_variance_of_rounding(mean: float, deviation: float) -> None:
     u = x - np.floor(x)
     spread = u * (1 - u)
     found = recursion._rounding(
-        np.array([[mean * delta]]), np.array([(deviation * delta) ** 2]), np.float64(delta)
+        jnp.array([[mean * delta]]), jnp.array([(deviation * delta) ** 2]), jnp.float64(delta)
     )
     error = spread.std() / 1e3
     # What the series leaves out counts where x is almost known.

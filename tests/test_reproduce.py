@@ -1,161 +1,384 @@
-"""`dpe reproduce`: its checks, its replays, and what it replaces."""
+"""`dpe reproduce`: what it writes of each part, what it keeps, goes on with, and refuses."""
 
+import csv
 import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
+import numpy as np
 import pytest
-from command_line import TRACED, checkpoints, python, refusal, the_object, verifications
-from small import ENCRYPTED, config
+from command_line import python, refusal, the_object
 
-from dpe_jax import article, cli, commands, experiment, replays
-from dpe_jax.paillier.setup import Encryption
-from dpe_jax.results import load
-from dpe_jax.verification import verify_traces
-
-pytestmark = pytest.mark.slow  # together over 20 s
-
-TINY = {"runs": 3, "iterations": 4, "methods": {"m": ENCRYPTED}}
-
-# Checks
+from dpe_jax import cli, drawing, reproduce_commands
+from dpe_jax.arguments import REPRODUCE_PARTS
+from dpe_jax.errors import InputError
+from dpe_jax.reproduce import part
+from dpe_jax.reproduce.part import SCALES, Column, Drawing, Made, Scale, Table, Work
+from dpe_jax.reproduce.parts import PARTS
+from dpe_jax.reproduce.settings import load, parse, settings_hash
+from dpe_jax.summary import Check
 
 
-@pytest.mark.slow
-def test_reproduce_fails_where_a_check_fails(tmp_path, capsys) -> None:
-    out = tmp_path / "out"
-    arguments = ["reproduce", "--only", "five-agents", "--runs", "64", "--iterations", "200"]
-    arguments += ["--points", "20", "--verify-seconds", "0"]
-    assert cli.main([*arguments, "--out", str(out), "--json"]) == 1
-    report = the_object(capsys.readouterr().out)
-    assert report["passed"] is False
-    failed = [check["name"] for check in report["checks"] if not check["passed"]]
-    assert failed
-    assert all(name.startswith("five-agents: encrypted: ") for name in failed)
-    assert load(out / "five-agents").config.runs == 64
-    assert json.loads((out / "article.json").read_text())["checks"] == report["checks"]
-    assert [row["misprint"] for row in report["article"]["quantization_bound"]] == [False] * 6 + [
-        True
-    ]
-    assert all(Path(figure).is_file() for figure in report["presets"]["five-agents"]["figures"])
+class Settings(part.Settings):
+    runs: int = 3
 
 
-@pytest.mark.slow
-def test_reproduce_is_done_where_all_hold(tmp_path, monkeypatch, capsys) -> None:
-    easy = config({**TINY, "name": "easy", "checks.gap_fraction": 0.99})
-    monkeypatch.setattr(experiment, "presets", lambda: {"easy": easy})
-    arguments = ["reproduce", "--out", str(tmp_path / "out"), "--verify-seconds", "0"]
-    assert cli.main(arguments) == 0
-    captured = capsys.readouterr()
-    for word in ("easy: 3 runs", "misprint", "1 − μγ", "pass easy: m: every run sound"):
-        assert word in captured.out
-    assert "FAIL" not in captured.out
-    # Once more into the same folder.
-    assert cli.main([*arguments, "--json"]) == 0
-    assert the_object(capsys.readouterr().out)["passed"] is True
+class Small:
+    """A part that simulates nothing, and can be interrupted or fail."""
 
+    TITLE = "a small part"
+    SOURCE = "none"
+    Settings = Settings
 
-@pytest.mark.slow
-def test_the_command_itself(tmp_path) -> None:
-    arguments = ["--only", "five-agents", "--json", "--out", str(tmp_path / "out")]
-    done = python("-m", "dpe_jax.cli", "reproduce", *arguments)
-    assert done.returncode == 0, done.stderr
-    assert the_object(done.stdout)["passed"] is True
-    assert "Traceback" not in done.stderr
-    again = python(
-        "-m", "dpe_jax.cli", "run", "five-agents", "--out", str(tmp_path / "out" / "five-agents")
-    )
-    assert again.returncode == 2
-    assert again.stdout == ""
-    assert len(again.stderr.splitlines()) == 1
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.made = 0
+        self.passes = True
+        self.found: list[str] = []
+        self.before: Callable[[], None] = lambda: None
 
+    def make(self, settings: Settings, folder: Path, work: Work) -> Made:
+        self.made += 1
+        self.found = sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
+        (folder / "half").write_text("half")
+        work.step(1, 2)
+        self.before()
+        rows = [{"k": k, "value": np.float32(k) / 3, "none": None} for k in range(settings.runs)]
 
-@pytest.mark.slow
-def test_reproduce_replaces_only_a_result_of_the_same_settings(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    short = ["reproduce", "--only", "five-agents", "--runs", "16", "--out", str(tmp_path / "r")]
-    short += ["--verify-seconds", "0"]
-    for iterations, extra, status in [
-        ("20", [], 1),
-        ("20", [], 1),
-        ("21", [], 2),
-        ("21", ["--overwrite"], 1),
-    ]:
-        assert cli.main([*short, "--iterations", iterations, *extra]) == status
-    assert "add --overwrite" in capsys.readouterr().err
+        def draw() -> Any:
+            figure, (axes,) = drawing.plain_panels(1)
+            axes.plot([row["k"] for row in rows], [row["value"] for row in rows])
+            return figure
 
-
-# Replays
+        columns = (Column("k", "k", digits="d"), Column("value", "E‖ξ_i‖²", "ms"))
+        return Made(
+            [Drawing("curve", "a caption", rows, draw)],
+            [Table("numbers", "5 % of gap_mean_state", columns, rows)],
+            [Check("a check", self.passes, f"seed {work.seed}, {work.scale}")],
+            "In nothing.",
+        )
 
 
 @pytest.fixture
-def easy(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = {**TRACED, "trace": [], "name": "easy", "checks.gap_fraction": 0.99}
-    monkeypatch.setattr(experiment, "presets", lambda: {"easy": config(small)})
-    # Neither figures nor the article's tables are what is tested here.
-    monkeypatch.setattr(commands, "_draw", lambda *_: [])
-    tables = article.tables()
-    monkeypatch.setattr(article, "tables", lambda: tables)
+def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, Small]:
+    names = ("objective", "coupling", "privacy")
+    parts = {name: Small(name) for name in names}
+    monkeypatch.setattr(reproduce_commands, "PARTS", parts)
+
+    def settings(name: str, kind: Any, scale: str, seed: int | None) -> Settings:
+        runs = 2 if scale == "quick" else 3
+        return Settings(seed=seed or 0, seconds=1.0, runs=runs)
+
+    monkeypatch.setattr(reproduce_commands, "load", settings)
+    return parts
 
 
-@pytest.fixture
-def short_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    short = Encryption(key_bits=256, insecure_test_keys=True)
-    monkeypatch.setattr(replays, "Encryption", lambda: short)
+def arguments(out: Path, *more: str) -> list[str]:
+    return ["reproduce", "--out", str(out), *more]
 
 
-@pytest.mark.slow
-def test_reproduce_verifies_two_lanes(easy: None, tmp_path: Path, capsys) -> None:
+def manifest(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "manifest.json").read_text())
+
+
+# What is written
+
+
+def test_what_is_written(small, tmp_path, capsys) -> None:
     out = tmp_path / "out"
-    assert cli.main(["reproduce", "--out", str(out), "--verify-seconds", "0.3"]) == 0
+    assert cli.main(arguments(out, "--json", "--seed", "7")) == 0
     captured = capsys.readouterr()
-    assert "pass easy: replay: VERIFIED: " in captured.out
-    [report] = verifications(out / "easy")
-    assert [(lane["method"], lane["run"]) for lane in report["lanes"]] == [
-        ("encrypted", 0),
-        ("encrypted", 1),
+    report = the_object(captured.out)
+    assert "1/3 objective" in captured.err
+    assert report["folder"] == str(out)
+    assert [report["kind"], report["scale"], report["seed"]] == ["reproduce", "default", 7]
+    assert report["parts"] == list(small)
+    assert report["passed"] is True
+    assert report["checks"][1] == {
+        "part": "coupling",
+        "name": "a check",
+        "passed": True,
+        "detail": "seed 7, default",
+    }
+    stored = manifest(out)
+    assert {key: report[key] for key in stored} == stored
+    assert {"jax", "python"} <= set(stored["versions"])
+    assert stored["device"]["platform"] in ("cpu", "gpu")
+    assert sorted(path.name for path in out.iterdir()) == sorted([*small, "manifest.json"])
+    place = out / "coupling"
+    found = manifest(place)
+    assert found == report["reports"]["coupling"]
+    assert found["kind"] == "part"
+    assert found["part"] == "coupling"
+    assert found["config_hash"] == settings_hash(Settings(seed=7, seconds=1.0))
+    assert found["differs"] == "In nothing."
+    assert found["figures"] == [
+        {
+            "name": "curve",
+            "caption": "a caption",
+            "files": [f"figures/curve.{kind}" for kind in ("pdf", "png", "csv")],
+        }
     ]
-    assert report["encryption"]["key_bits"] == 2048
-    assert report["verified"] is True
-    assert 2 <= report["iterations"] <= 10
-    assert checkpoints(out / "easy") == []
+    for item in (*found["figures"], *found["tables"]):
+        assert all((place / file).stat().st_size > 0 for file in item["files"])
+    assert (place / "config.toml").read_text() == "seed = 7\nseconds = 1.0\nruns = 3\n"
+    with (place / "tables" / "numbers.csv").open() as stream:
+        rows = list(csv.reader(stream))
+    assert rows[0] == ["k", "value [ms]"]
+    assert np.float32(rows[2][1]) == np.float32(1) / 3
+    with (place / "figures" / "curve.csv").open() as stream:
+        assert next(csv.DictReader(stream)) == {"k": "0", "value": "0.0", "none": ""}
+    assert (place / "figures" / "curve.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_reproduce_without_or_with_one_run(
-    easy: None, short_keys: None, tmp_path: Path, capsys
-) -> None:
-    for arguments, lanes in (
-        (["--verify-seconds", "0"], None),
-        (["--verify-seconds", "0.1", "--runs", "1"], [0]),
-    ):
-        out = tmp_path / f"out{lanes}"
-        assert cli.main(["reproduce", "--out", str(out), "--json", *arguments]) in (0, 1)
-        report = the_object(capsys.readouterr().out)
-        replay = [check for check in report["checks"] if check["name"] == "easy: replay"]
-        preset = report["presets"]["easy"]
-        assert ("verification" in preset) == (lanes is not None)
-        if lanes is None:
-            assert replay == []
-            assert not (out / "easy" / "trace.zarr").exists()
-        else:
-            assert [check["passed"] for check in replay] == [True]
-            assert [lane["run"] for lane in preset["verification"]["lanes"]] == lanes
-    for text in ("-1", "x", "nan", "inf"):
-        assert "--verify-seconds" in refusal(["reproduce", "--verify-seconds", text], capsys)
-
-
-@pytest.mark.slow
-def test_reproduce_fails_with_a_replay(
-    easy: None, short_keys: None, tmp_path: Path, monkeypatch, capsys
-) -> None:
-    def changed(simulation: Any, traces: Any, *arguments: Any, **others: Any) -> Any:
-        trace = traces["encrypted"].copy(deep=True)
-        trace.trace_sum.values[1, 0, 2, 1] += 1
-        return verify_traces(simulation, {"encrypted": trace}, *arguments, **others)
-
-    monkeypatch.setattr("dpe_jax.replays.verify_traces", changed)
-    arguments = ["reproduce", "--out", str(tmp_path / "out"), "--verify-seconds", "0.1"]
-    assert cli.main(arguments) == 1
+def test_a_check_that_fails(small, tmp_path, capsys) -> None:
+    small["coupling"].passes = False
+    assert cli.main(arguments(tmp_path / "out")) == 1
     shown = capsys.readouterr().out
-    assert "FAIL easy: replay: NOT VERIFIED: 1 of " in shown
-    assert "lane 1, iteration 0, sum of agent 2, coordinate 1" in shown
+    assert "FAIL coupling: a check: seed 0, default" in shown
+    assert "pass privacy: a check" in shown
+    assert "1 of 3 checks FAILED" in shown
+    assert max(map(len, shown.splitlines()[:-1])) <= 80
+    assert manifest(tmp_path / "out")["passed"] is False
+
+
+def test_a_row_without_a_column_is_no_table(small, tmp_path, monkeypatch) -> None:
+    made = small["coupling"].make
+
+    def torn(*rest: Any) -> Made:
+        found = made(*rest)
+        return found._replace(tables=[found.tables[0]._replace(rows=[{"k": 1}])])
+
+    monkeypatch.setattr(small["coupling"], "make", torn)
+    with pytest.raises((KeyError, ValueError), match="value"):
+        cli.main(arguments(tmp_path / "out"))
+    assert not (tmp_path / "out" / "coupling").exists()
+
+
+def test_some_parts_only(small, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    assert cli.main(arguments(out, "--only", "privacy", "objective", "--quick")) == 0
+    assert manifest(out)["parts"] == ["objective", "privacy"]
+    assert manifest(out)["scale"] == "quick"
+    assert small["coupling"].made == 0
+    assert cli.main(arguments(out, "--only", "coupling", "--quick", "--resume")) == 0
+    assert manifest(out)["parts"] == ["objective", "coupling", "privacy"]
+    assert [one.made for one in small.values()] == [1, 1, 1]
+    assert len(manifest(out)["checks"]) == 3
+
+
+# What is kept
+
+
+def test_an_interrupted_reproduction_goes_on(small, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    small["coupling"].before = interrupted
+    assert cli.main(arguments(out)) == cli.INTERRUPTED
+    [*_, line] = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"this goes on: dpe reproduce --out {out} --resume")
+    assert not (out / "coupling").exists()
+    assert manifest(out)["parts"] == ["objective"]
+    line = refusal(arguments(out), capsys)
+    assert "1 of 3 parts" in line
+    assert "--resume" in line
+    first = manifest(out / "objective")
+    small["coupling"].before = lambda: None
+    assert cli.main(arguments(out, "--resume")) == 0
+    assert "objective: finished before" in capsys.readouterr().err
+    assert [one.made for one in small.values()] == [1, 2, 1]
+    # Within the part, too.
+    assert small["coupling"].found == ["half"]
+    assert small["privacy"].found == []
+    assert manifest(out / "objective") == first
+    assert manifest(out)["parts"] == list(small)
+    assert [manifest(out / name)["resumed"] for name in small] == [False, True, False]
+    assert sorted(path.name for path in out.iterdir()) == sorted([*small, "manifest.json"])
+    # Nothing is left to do.
+    assert cli.main(arguments(out, "--resume")) == 0
+    assert [one.made for one in small.values()] == [1, 2, 1]
+
+
+@pytest.mark.parametrize("changed", ["settings", "versions"])
+def test_what_was_begun_otherwise_is_not_gone_on_with(
+    changed, small, tmp_path, monkeypatch, capsys
+) -> None:
+    out = tmp_path / "out"
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    small["coupling"].before = interrupted
+    assert cli.main(arguments(out)) == cli.INTERRUPTED
+    small["coupling"].before = lambda: None
+    if changed == "versions":
+        monkeypatch.setattr("dpe_jax.reproduce.whole.versions", lambda: {"jax": "0"})
+    else:
+        monkeypatch.setattr(
+            reproduce_commands, "load", lambda *_: Settings(seed=0, seconds=1.0, runs=4)
+        )
+    assert cli.main(arguments(out, "--resume")) == 0
+    assert [one.made for one in small.values()] == [2, 2, 1]
+    assert small["coupling"].found == []
+
+
+def test_what_is_there_is_replaced_only_if_asked(small, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    assert cli.main(arguments(out)) == 0
+    (out / "report.html").write_text("a page")
+    capsys.readouterr()
+    line = refusal(arguments(out, "--only", "coupling"), capsys)
+    assert "coupling already" in line
+    assert "--overwrite" in line
+    for more in (["--seed", "3"], ["--quick"], ["--quick", "--resume"]):
+        assert "at scale default, seed 0" in refusal(arguments(out, *more), capsys)
+    assert "--overwrite" in refusal(arguments(out, "--overwrite", "--resume"), capsys)
+    assert [one.made for one in small.values()] == [1, 1, 1]
+    # One part, of the same scale and seed: the others stay.
+    assert cli.main(arguments(out, "--only", "coupling", "--overwrite")) == 0
+    assert [one.made for one in small.values()] == [1, 2, 1]
+    assert manifest(out)["parts"] == list(small)
+    # Of another scale: they do not.
+    assert cli.main(arguments(out, "--only", "coupling", "--overwrite", "--quick")) == 0
+    assert manifest(out)["parts"] == ["coupling"]
+    names = ["coupling", "manifest.json", "report.html"]
+    assert sorted(path.name for path in out.iterdir()) == names
+
+
+def test_a_folder_of_others_is_left_alone(small, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.tex").write_text("x")
+    (out / "manifest.json").write_text('{"kind": "part"}')
+    for more in ([], ["--resume"], ["--overwrite"]):
+        assert "dpe reproduce wrote" in refusal(arguments(out, *more), capsys)
+    file = tmp_path / "file"
+    file.write_text("x")
+    assert "this is a file" in refusal(arguments(file), capsys)
+    assert "writable" in refusal(arguments(file / "inside"), capsys)
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "thesis.tex"]
+    assert all(one.made == 0 for one in small.values())
+
+
+def test_two_at_once_are_refused(small, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    lines = []
+
+    def again() -> None:
+        small["objective"].before = lambda: None
+        small["objective"].passes = cli.main(arguments(out, "--resume")) == cli.BAD_INPUT
+        lines.extend(capsys.readouterr().err.splitlines())
+
+    small["objective"].before = again
+    assert cli.main(arguments(out)) == 0
+    assert "no other dpe reproduce is at work" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (["--quick", "--full"], "--full"),
+        (["--only", "fly"], "some of objective, quantization, coupling"),
+        (["--seed", "x"], "--seed"),
+        (["--only"], "--only"),
+        (["--out", ""], "--out"),
+        (["--verify-seconds", "3"], "--verify-seconds"),
+    ],
+)
+def test_bad_input(more, expected, small, capsys) -> None:
+    assert expected in refusal(["reproduce", *more], capsys)
+
+
+# Settings
+
+
+def test_every_part_has_settings_at_every_scale() -> None:
+    assert tuple(PARTS) == REPRODUCE_PARTS
+    for name, one in PARTS.items():
+        hashes = {
+            settings_hash(load(name, one.Settings, scale, seed))
+            for scale in SCALES
+            for seed in (None, 5)
+        }
+        assert len(hashes) == 6, name
+        assert one.TITLE
+        assert one.SOURCE
+
+
+def test_the_default_scale_is_under_five_minutes() -> None:
+    """By what each part is expected to take, as the bar has it."""
+    limits: dict[Scale, int] = {"quick": 90, "default": 300}
+    for scale, most in limits.items():
+        expected = {name: load(name, one.Settings, scale).seconds for name, one in PARTS.items()}
+        assert sum(expected.values()) <= most, expected
+
+
+def test_settings_that_are_wrong_name_their_key() -> None:
+    with pytest.raises(InputError, match="runs = 'x'"):
+        parse(Settings, {"seconds": 1.0, "runs": "x"})
+    with pytest.raises(InputError, match="rnus = 3: expected one of the keys"):
+        parse(Settings, {"seconds": 1.0, "rnus": 3})
+    assert parse(Settings, {"seconds": 1}).runs == 3
+
+
+# Progress
+
+
+def test_the_bar_moves_from_part_to_part() -> None:
+    told: list[float] = []
+    work = Work("quick", 0, print, told.append)
+    first, second = work.pieces(1, 3)
+    tell = first.progress(2)
+    tell("a", 5, 10)
+    tell("b", 10, 10)
+    tell("a", 5, 10)
+    second.step(1, 3)
+    second.pieces(1, 1)[1].step(1, 1)
+    assert told == pytest.approx([0.0625, 0.1875, 0.25, 0.5, 1.0])
+
+
+# The style
+
+
+def test_the_style_is_legible_and_has_the_colours_of_all_figures() -> None:
+    with drawing.style():
+        sizes = {key: value for key, value in mpl.rcParams.items() if key.endswith(".labelsize")}
+        sizes |= {key: mpl.rcParams[key] for key in ("font.size", "legend.fontsize")}
+        assert all(size >= 7 for size in sizes.values() if isinstance(size, int | float)), sizes
+        cycle = [one["color"] for one in mpl.rcParams["axes.prop_cycle"]]
+        assert mpl.rcParams["pdf.fonttype"] == 42
+    assert [colour.upper() for colour in cycle] == list(drawing.COLOURS)
+
+
+# Processes
+
+
+@pytest.mark.slow
+def test_a_killed_reproduction_goes_on(tmp_path) -> None:
+    """kill -9 in the middle of a real part, of which what was simulated is kept."""
+    out = tmp_path / "out"
+    words = ["reproduce", "--quick", "--only", "objective", "coupling", "--out", str(out)]
+    script = (
+        "import os, signal, sys; from dpe_jax import cli; from dpe_jax.reproduce import curves\n"
+        "curves.bands = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sys.exit(cli.main(sys.argv[1:]))"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (out / "objective").exists()
+    simulated = out / ".objective.unfinished" / "five-agents" / "manifest.json"
+    written = json.loads(simulated.read_text())["written"]
+    done = python("-m", "dpe_jax.cli", *words, "--resume", "--json")
+    assert done.returncode == 0, done.stderr
+    assert the_object(done.stdout)["parts"] == ["objective", "coupling"]
+    assert "Traceback" not in done.stderr
+    assert manifest(out / "objective" / "five-agents")["written"] == written
+    assert sorted(path.name for path in out.iterdir()) == ["coupling", "manifest.json", "objective"]

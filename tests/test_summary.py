@@ -1,4 +1,4 @@
-"""Bands, fitted decay, checks and the article's tables, against NumPy and known sequences."""
+"""Bands, fitted decay and checks, against NumPy and known sequences."""
 
 import math
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from small import CONVENTIONAL, ENCRYPTED, config
 
-from dpe_jax import article, experiment, summary
+from dpe_jax import experiment, summary
 from dpe_jax.bands import Band, Decay, band, fit_decay, status_counts
 from dpe_jax.config import ChecksTable
 from dpe_jax.results import Stored
@@ -260,57 +260,6 @@ def test_no_figure_of_a_check_is_shown_as_nan(stored: Stored) -> None:
     assert len(made) == 4
     assert not any(check.passed for check in made)
     assert not any("nan" in check.detail for check in made)
-
-
-# The article
-
-
-@pytest.fixture(scope="module")
-def tables() -> dict[str, list[dict[str, Any]]]:
-    return article.tables()
-
-
-def test_the_articles_tables_by_formula_and_measurement(tables) -> None:
-    rows = {row["agents"]: row for row in tables["quantization_bound"]}
-    printed = {2: 5e-5, 3: 2e-4, 4: 4.5e-4, 5: 8e-4, 6: 1.25e-3, 8: 2.45e-3}
-    for agents, value in printed.items():
-        assert rows[agents]["article"] == value
-        assert rows[agents]["formula"] == pytest.approx(value, rel=1e-12)
-    # The entry for ten agents is a misprint, and nothing hides it.
-    assert rows[10]["article"] == 4e-4
-    assert rows[10]["formula"] == pytest.approx(4.05e-3, rel=1e-12)
-    for agents, row in rows.items():
-        exact = agents * (agents - 1) * 0.01**2 / 4
-        error = row["standard_error"]
-        assert abs(row["measured"] - exact) < 4.5 * error
-        for wrong in (exact * 2 / 3, exact * 1.5):
-            assert abs(row["measured"] - wrong) > 20 * error
-        assert row["measured"] < row["formula"] + 4.5 * error
-    for row in tables["contraction"]:
-        exact = 1 - 0.5 / (row["k"] + 1)
-        assert row["formula"] == pytest.approx(exact, rel=1e-14)
-        assert row["measured"] == pytest.approx(exact, rel=1e-12)
-        assert row["article"] == pytest.approx(exact, abs=5.1e-4)
-    assert [row["k"] for row in tables["contraction"]] == [1, 5, 10, 20, 50, 100, 200]
-    assert all(check.passed for check in article.checks(tables))
-
-
-@pytest.mark.parametrize(
-    ("table", "row", "key", "factor", "fails"),
-    [
-        ("quantization_bound", 3, "article", 1.5, 0),
-        ("quantization_bound", 6, "article", 1.5, None),
-        ("quantization_bound", 3, "measured", 1.5, 1),
-        ("quantization_bound", 3, "measured", 2 / 3, 1),
-        ("contraction", 4, "article", 1.01, 2),
-        ("contraction", 4, "measured", 1.001, 2),
-    ],
-)
-def test_the_articles_checks_can_fail(table, row, key, factor, fails, tables) -> None:
-    changed = {name: [dict(entry) for entry in rows] for name, rows in tables.items()}
-    changed[table][row][key] *= factor
-    failed = [i for i, check in enumerate(article.checks(changed)) if not check.passed]
-    assert failed == ([] if fails is None else [fails])
 
 
 def test_a_result_survives_without_metrics_that_checks_need(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dpe_jax.algorithms import Algorithm, EncryptedDSGD
 from dpe_jax.errors import InputError
 from dpe_jax.privacy.attacks import ErrorCurve, gradient_curves, slope, state_curves
 from dpe_jax.privacy.information import Information, information_table
-from dpe_jax.privacy.intervals import Estimate
+from dpe_jax.privacy.intervals import Estimate, log_log_slope
 from dpe_jax.privacy.observe import Observed, audited, observed, truth_of
 from dpe_jax.privacy.scores import Scores, scores
 from dpe_jax.privacy.views import Coalition, View, views
@@ -64,6 +64,9 @@ class Accuracy:
     median: float
     failed: int
     """Runs that left the range or turned non-finite; they count as not converged."""
+    falls: Estimate | None = None
+    """β of the metric's mean, which falls like k^−β from a tenth of the iterations on, by least
+    squares; None where a run failed, or where there are too few record points."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,4 +227,14 @@ def _accuracy(seen: Observed, simulation: Simulation) -> Accuracy:
     last = seen.metrics[metric][-1].astype(np.float64)
     failed = int(np.isnan(last).sum())
     median = float(np.median(np.where(np.isnan(last), np.inf, last)))
-    return Accuracy(metric, simulation.iterations, median, failed)
+    return Accuracy(metric, simulation.iterations, median, failed, _falls(seen, metric))
+
+
+def _falls(seen: Observed, metric: str) -> Estimate | None:
+    late = np.flatnonzero(seen.iteration >= seen.iteration[-1] / 10)
+    values = seen.metrics[metric][late].astype(np.float64).T
+    if late.size < 3 or np.isnan(values).any():
+        return None
+    # Of the root of the mean, which falls half as fast.
+    found = log_log_slope(seen.iteration[late], values)
+    return Estimate(*(-2 * end for end in (found.value, found.high, found.low)))

@@ -42,7 +42,7 @@ def gallery(
     Raises `InputError` if `out` cannot be written.
     """
     with drawing.writing(out):
-        figure = _gallery(rows, shape, title)
+        figure = pictures(rows, shape, title)
         return [drawing.save(figure, out / f"{name}.{kind}") for kind in ("png", "pdf")]
 
 
@@ -58,15 +58,22 @@ def curves(lines: Sequence[Line], chance: float, title: str, out: Path, name: st
         return [drawing.save(figure, out / f"{name}.{kind}") for kind in ("png", "pdf")]
 
 
-def _gallery(rows: Sequence[Row], shape: tuple[int, int, int], title: str) -> "Figure":
+def pictures(
+    rows: Sequence[Row],
+    shape: tuple[int, int, int],
+    title: str = "",
+    inches: float | None = None,
+) -> "Figure":
+    """Pictures in rows, without writing them; `inches` wide, if labels are to fill that up."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = rows[0].pictures.shape[0]
     scored = any(row.mse is not None for row in rows)
-    pitch = _TILE + (0.16 if scored else _GAP)
-    width = _LABEL_WIDTH + columns * (_TILE + _GAP) + 0.05
-    top = 0.16 + 0.14 * (1 + title.count("\n"))
+    pitch = _TILE + (0.18 if scored else _GAP)
+    tiles = columns * (_TILE + _GAP) + 0.05
+    width = _LABEL_WIDTH + tiles if inches is None else inches
+    top = 0.16 + 0.14 * (1 + title.count("\n")) if title else 0.05
     height = top + len(rows) * pitch + 0.05
     figure = Figure((width, height))
     FigureCanvasAgg(figure)
@@ -77,7 +84,7 @@ def _gallery(rows: Sequence[Row], shape: tuple[int, int, int], title: str) -> "F
             0.06 / width, (bottom + _TILE / 2) / height, row.label, va="center", fontsize=7.5
         )
         for j in range(columns):
-            left = _LABEL_WIDTH + j * (_TILE + _GAP)
+            left = width - tiles + j * (_TILE + _GAP)
             axes = figure.add_axes((left / width, bottom / height, _TILE / width, _TILE / height))
             axes.set_axis_off()
             picture = np.clip(row.pictures[j], 0.0, 1.0).reshape(shape)
@@ -97,7 +104,7 @@ def _gallery(rows: Sequence[Row], shape: tuple[int, int, int], title: str) -> "F
                     _decibel(float(row.mse[j])),
                     ha="center",
                     va="top",
-                    fontsize=6,
+                    fontsize=7,
                 )
     return figure
 

@@ -1,0 +1,157 @@
+"""The figures of the part `deployment`."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from dpe_jax import drawing
+from dpe_jax.reproduce.part import Drawing
+from dpe_jax.reproduce.shown import duration
+from dpe_jax.reproduce.swept import Swept
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MARKS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+class Told(NamedTuple):
+    """What captions say."""
+
+    target: float
+    fraction: float
+    sample: str
+    replays: str
+
+
+def drawings(
+    found: Swept, predicted: np.ndarray, rows: list[dict[str, Any]], told: Told
+) -> list[Drawing]:
+    """Convergence by δ, the time of an iteration by key length, and both together."""
+    deltas = list(dict.fromkeys(row["delta"] for row in rows))
+    courses = [
+        {
+            "delta": delta,
+            "iteration": int(k),
+            "gap": float(mean),
+            "gap_low": float(low),
+            "gap_high": float(high),
+            "gap_predicted": float(predicted[place, k]),
+        }
+        for place, (delta, course) in enumerate(zip(deltas, found.courses, strict=True))
+        for k, mean, low, high in zip(
+            course.iteration, course.mean, course.low, course.high, strict=True
+        )
+    ]
+    kept = [key for key in rows[0] if key not in ("fitted_slot_bits", "fitted_slots")]
+    return [
+        Drawing(
+            "convergence",
+            f"Convergence by quantization step δ: mean over agents and runs of F(x_i) − F* with "
+            f"95 % intervals of the mean; dotted: the recursion of means and variances, which "
+            f"simulates nothing; dashed: the target {told.target:.3g}, {told.fraction:g} of the "
+            f"start. {told.sample}.",
+            courses,
+            lambda: _courses(courses, deltas, told),
+        ),
+        Drawing(
+            "wall-clock",
+            f"Left: milliseconds of one encrypted iteration by key length, {told.replays}; bars: "
+            "quartiles. Right: wall-clock time until the mean of F(x_i) − F* is at the target "
+            f"{told.target:.3g}, for each δ and key length; with ≈ by the predicted iterations, "
+            f"where no simulation comes so far. {told.sample}.",
+            [{key: row[key] for key in kept} for row in rows],
+            lambda: _clock(rows, deltas),
+        ),
+    ]
+
+
+def _courses(courses: list[dict[str, Any]], deltas: list[float], told: Told) -> "Figure":
+    figure, (axes,) = drawing.plain_panels(1)
+    drawing.over_iterations(axes, max(row["iteration"] for row in courses))
+    axes.set_yscale("log")
+    axes.set_ylabel(r"mean of $F(x_i) - F^*$")
+    for place, delta in enumerate(deltas):
+        own = [row for row in courses if row["delta"] == delta]
+        x = [row["iteration"] + 1 for row in own]
+        colour = drawing.COLOURS[place % len(drawing.COLOURS)]
+        dash = drawing.DASHES[place % len(drawing.DASHES)]
+        low, high = ([row[f"gap_{end}"] for row in own] for end in ("low", "high"))
+        axes.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
+        label = rf"$\delta = {_power(delta)}$"
+        axes.plot(x, [row["gap"] for row in own], color=colour, ls=dash, label=label)
+        predicted = [row["gap_predicted"] for row in own]
+        axes.plot(x, predicted, color="black", lw=0.6, ls=":", zorder=3)
+    axes.axhline(told.target, color="black", lw=0.8, ls=(0, (4, 2)), zorder=1.5)
+    drawing.entitle(figure, [])
+    return figure
+
+
+def _power(delta: float) -> str:
+    """2^{-7}, or the number itself."""
+    exponent = float(np.log2(delta))
+    return f"2^{{{exponent:.0f}}}" if exponent == round(exponent) else f"{delta:.3g}"
+
+
+def _clock(rows: list[dict[str, Any]], deltas: list[float]) -> "Figure":
+    figure, (left, right) = drawing.plain_panels(2)
+    lengths = sorted({row["key_bits"] for row in rows})
+    for place, delta in enumerate(deltas):
+        own = [row for row in rows if row["delta"] == delta]
+        # Side by side, so that bars can be told apart.
+        shift = 0.12 * (place - (len(deltas) - 1) / 2)
+        ms = [row["ms"] for row in own]
+        left.errorbar(
+            [lengths.index(row["key_bits"]) + shift for row in own],
+            ms,
+            [
+                [row["ms"] - row["ms_low"] for row in own],
+                [row["ms_high"] - row["ms"] for row in own],
+            ],
+            color=drawing.COLOURS[place % len(drawing.COLOURS)],
+            ls="none",
+            marker=_MARKS[place % len(_MARKS)],
+            ms=3,
+            mew=0,
+            lw=0.9,
+            label=rf"$\delta = {_power(delta)}$",
+        )
+    left.set_xticks(range(len(lengths)), [str(bits) for bits in lengths])
+    left.set_xlabel("key length in bits")
+    left.set_ylabel("ms an encrypted iteration")
+    left.set_ylim(0, None)
+    # As many ticks in a layout as in the next one.
+    left.locator_params(axis="y", nbins=6)
+    _map(right, rows, deltas, lengths)
+    drawing.entitle(figure, [])
+    return figure
+
+
+def _map(axes: "Axes", rows: list[dict[str, Any]], deltas: list[float], lengths: list[int]) -> None:
+    """Times as a map with numbers in its cells."""
+    cells = np.full((len(deltas), len(lengths)), np.nan)
+    for row in rows:
+        at = deltas.index(row["delta"]), lengths.index(row["key_bits"])
+        value = row["seconds"] if row["seconds"] is not None else row["seconds_predicted"]
+        cells[at] = np.nan if value is None else value
+    # Where nothing is reached, and nothing predicted to be, all cells look alike.
+    shades = np.log(cells) if np.isfinite(cells).any() else np.zeros_like(cells)
+    axes.pcolormesh(shades, cmap="viridis_r")
+    middle = (np.nanmin(shades) + np.nanmax(shades)) / 2
+    for row in rows:
+        i, j = deltas.index(row["delta"]), lengths.index(row["key_bits"])
+        known = np.isfinite(cells[i, j])
+        text = "not reached"
+        if known:
+            text = ("" if row["seconds"] is not None else "≈ ") + duration(cells[i, j])
+        dark = known and shades[i, j] > middle
+        axes.text(
+            j + 0.5, i + 0.5, text, color="white" if dark else "black", fontsize=7,
+            ha="center", va="center",
+        )  # fmt: skip
+    axes.grid(visible=False)
+    axes.set_xticks(np.arange(len(lengths)) + 0.5, [str(bits) for bits in lengths])
+    axes.set_yticks(np.arange(len(deltas)) + 0.5, [rf"${_power(delta)}$" for delta in deltas])
+    axes.set_xlabel("key length in bits")
+    axes.set_ylabel(r"quantization step $\delta$")

@@ -1,0 +1,325 @@
+"""Parts of `dpe reproduce`: what they find, that their checks can fail, and what is drawn."""
+
+import csv
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dpe_jax import drawing, experiment
+from dpe_jax.errors import InputError
+from dpe_jax.reproduce import accuracy, convergence, coupling, latex, objective, quantization
+from dpe_jax.reproduce.part import Made, Part, Settings, Work
+from dpe_jax.reproduce.settings import load, parse
+from dpe_jax.results import load as load_result
+from dpe_jax.summary import Check
+
+SHORT = {"runs": 24, "iterations": 120, "record": {"points": 12, "spacing": "log"}}
+
+
+def settings(name: str, part: Part, changes: dict[str, Any]) -> Any:
+    """Those of the quick scale with keys replaced, in the experiment too."""
+    tables = load(name, part.Settings, "quick", 3).model_dump(mode="json", exclude_none=True)
+    inner = changes.pop("experiment", {})
+    if inner:
+        tables["experiment"] |= inner
+    return parse(part.Settings, tables | changes)
+
+
+def made(part: Part, asked: Settings, folder: Path) -> Made:
+    folder.mkdir(exist_ok=True)
+    told: list[float] = []
+    found = part.make(asked, folder, Work("quick", asked.seed, print, told.append))
+    assert told
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(1)
+    return found
+
+
+def looked_at(found: Made, folder: Path) -> None:
+    """What every part must hold: captions, figures of column width, rows and tables that fit."""
+    assert found.differs.endswith(".")
+    for drawn in found.drawings:
+        assert len(drawn.caption) > 100
+        with drawing.style():
+            figure = drawn.draw()
+            drawing.save(figure, folder / "figure.png")
+            drawing.save(figure, folder / "figure.pdf")
+        assert figure.get_figwidth() in (drawing.SINGLE, drawing.DOUBLE)
+        assert figure.get_figheight() < 7
+        assert figure.get_suptitle() == ""
+        inside(figure)
+        keys = set(drawn.rows[0])
+        assert all(set(row) == keys for row in drawn.rows)
+    for table in found.tables:
+        assert len(table.caption) > 60
+        assert latex.document(table)
+        assert all(column.key in row for column in table.columns for row in table.rows)
+
+
+def inside(figure: Any) -> None:
+    """No letter of a figure is below 7 points or lies outside, and no two labels overlap."""
+    from matplotlib.text import Text
+
+    renderer = figure.canvas.get_renderer()
+    page = figure.bbox
+    for text in figure.findobj(Text):
+        if text.get_text().strip() and text.get_visible():
+            assert text.get_fontsize() >= 7, text
+    for axes in figure.axes:
+        box = axes.get_tightbbox(renderer)
+        assert min(box.x0 - page.x0, page.x1 - box.x1, box.y0 - page.y0, page.y1 - box.y1) > -1
+    labels = [
+        text.get_window_extent(renderer)
+        for axes in figure.axes
+        for text in (axes.xaxis.label, axes.yaxis.label, axes.title)
+        if text.get_text()
+    ]
+    for place, one in enumerate(labels):
+        for other in labels[place + 1 :]:
+            assert not one.overlaps(other), (one, other)
+
+
+def failed(found: Made) -> list[str]:
+    return [check.name for check in found.checks if not check.passed]
+
+
+# Objective
+
+
+@pytest.fixture(scope="module")
+def five_agents(tmp_path_factory: pytest.TempPathFactory) -> tuple[Made, Path]:
+    folder = tmp_path_factory.mktemp("objective")
+    return made(objective, settings("objective", objective, {"experiment": SHORT}), folder), folder
+
+
+def test_objective(five_agents: tuple[Made, Path]) -> None:
+    found, folder = five_agents
+    looked_at(found, folder)
+    stored = load_result(folder / "five-agents")
+    assert stored.config.seed == 3
+    rows = {(row["method"], row["k"]): row for row in found.drawings[0].rows}
+    assert {method for method, _ in rows} == {"proposed", "conventional", "centralized"}
+    last = stored.curves.gap_mean_state.sel(algorithm="encrypted").isel(iteration=-1).values
+    row = rows["proposed", 120]
+    assert row["gap_mean_state_mean"] == pytest.approx(last.astype(np.float64).mean(), rel=1e-12)
+    assert row["gap_mean_state_p95"] == pytest.approx(np.quantile(last, 0.95), rel=1e-6)
+    assert row["objective_mean"] == pytest.approx(stored.summary["minimum"] + last.mean(), rel=1e-6)
+    assert "24 runs of 120 iterations (n = 5 agents, d = 2)" in found.drawings[0].caption
+    assert len(found.tables[0].rows) == 3
+
+
+def test_objective_can_fail(tmp_path: Path) -> None:
+    """So few iterations that the methods are far from each other, and one that stands still."""
+    asked = settings("objective", objective, {"experiment": SHORT})
+    tables = asked.model_dump(mode="json", exclude_none=True)
+    tables["experiment"]["methods"]["encrypted"]["stepsize"]["scale"] = 1e-4
+    found = made(objective, parse(objective.Settings, tables), tmp_path)
+    assert "proposed and conventional reach the same minimum" in failed(found)
+    assert "encrypted: F(x̄) − F* falls" in failed(found)
+
+
+# Quantization
+
+
+@pytest.fixture(scope="module")
+def errors() -> list[dict[str, Any]]:
+    return [quantization.row(n, 0.01, 4000, 1) for n in quantization.ENTRIES]
+
+
+def test_quantization_by_formula_and_measurement(errors: list[dict[str, Any]]) -> None:
+    rows = {row["agents"]: row for row in errors}
+    printed = {2: 5e-5, 3: 2e-4, 4: 4.5e-4, 5: 8e-4, 6: 1.25e-3, 8: 2.45e-3}
+    for agents, value in printed.items():
+        assert rows[agents]["article"] == value
+        assert rows[agents]["bound"] == pytest.approx(value, rel=1e-12)
+        assert not rows[agents]["misprint"]
+    # The entry for ten agents is a misprint, and nothing hides it.
+    assert rows[10]["article"] == 4e-4
+    assert rows[10]["misprint"]
+    assert rows[10]["bound"] == pytest.approx(4.05e-3, rel=1e-12)
+    for agents, row in rows.items():
+        exact = agents * (agents - 1) * 0.01**2 / 4
+        error = row["standard_error"]
+        assert abs(row["measured"] - exact) < 4.5 * error
+        for wrong in (exact * 2 / 3, exact * 1.5):
+            assert abs(row["measured"] - wrong) > 20 * error
+        assert row["measured"] < row["bound"] + 4.5 * error
+    assert all(check.passed for check in quantization.checks(errors))
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "factor", "fails"),
+    [
+        (3, "article", 1.5, [0]),
+        (6, "article", 1.5, []),
+        (3, "measured", 1.5, [1]),
+        (3, "measured", 2 / 3, [1]),
+    ],
+)
+def test_quantization_checks_can_fail(place, key, factor, fails, errors) -> None:
+    changed = [dict(row) for row in errors]
+    changed[place][key] *= factor
+    checks = quantization.checks(changed)
+    assert [place for place, check in enumerate(checks) if not check.passed] == fails
+
+
+def test_quantization(tmp_path: Path) -> None:
+    changes = {"runs": 200, "agents": [2, 10]}
+    found = made(quantization, settings("quantization", quantization, changes), tmp_path)
+    looked_at(found, tmp_path)
+    assert "200 runs" in found.drawings[0].caption
+    assert "all but the misprint" in found.checks[0].detail
+
+
+# Coupling
+
+
+def test_coupling(tmp_path: Path) -> None:
+    found = made(coupling, settings("coupling", coupling, {}), tmp_path)
+    looked_at(found, tmp_path)
+    assert failed(found) == []
+    own = found.tables[0].rows
+    assert [row["k"] for row in own] == [1, 5, 10, 20, 50, 100, 200]
+    for row in own:
+        exact = 1 - 0.5 / (row["k"] + 1)
+        assert row["formula"] == pytest.approx(exact, rel=1e-14)
+        assert row["measured"] == pytest.approx(exact, rel=1e-12)
+        assert row["article"] == pytest.approx(exact, abs=5.1e-4)
+    for key, factor, place in (("article", 1.01, 0), ("measured", 1.001, 1)):
+        rows = [dict(row) for row in found.drawings[0].rows]
+        next(row for row in rows if row["k"] == 50)[key] *= factor
+        checks = coupling.checks(rows)
+        assert [check.passed for check in checks] == [place != 0, place != 1]
+
+
+# Convergence
+
+
+def test_convergence(tmp_path: Path) -> None:
+    """At too short a horizon the method is refused for want of evidence, as the controls are."""
+    short = {"runs": 64, "iterations": 300}
+    whole = settings("convergence", convergence, {"experiment": short})
+    tables = whole.model_dump(mode="json", exclude_none=True)
+    # Each method is compiled, and two kinds of them are enough here.
+    kept = ("encrypted", "constant-stepsize", "equal-decay")
+    tables["experiment"]["methods"] = {k: tables["experiment"]["methods"][k] for k in kept}
+    tables["experiment"]["checks"] |= {"methods": ["encrypted"], "refused": list(kept[1:])}
+    asked = parse(convergence.Settings, tables)
+    found = made(convergence, asked, tmp_path)
+    looked_at(found, tmp_path)
+    assert failed(found) == ["encrypted: almost sure convergence"]
+    assert len(found.checks) == 3
+    rows = {row["method"]: row for row in found.tables[0].rows}
+    assert rows["control: γ = λ"]["verdict"] == "refused"
+    assert (tmp_path / "certify" / "certificate.json").is_file()
+    none = asked.model_dump(mode="json", exclude_none=True)
+    del none["experiment"]["checks"]["certify"]
+    with pytest.raises(InputError, match="one ε or more"):
+        made(convergence, parse(convergence.Settings, none), tmp_path)
+
+
+# Accuracy
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Made, Path]]:
+    """With three methods of a preset only: each is compiled."""
+    folder = tmp_path_factory.mktemp("accuracy")
+    known = experiment.presets()
+    kept = ["encrypted", "conventional", "geometric-dp"]
+    methods = known["hospitals"].model_dump(mode="json", exclude_none=True)["methods"]
+    changes = {"methods": {name: methods[name] for name in kept}, "checks": {"gap_fraction": 0.01}}
+    known["hospitals"] = experiment.override(known["hospitals"], changes)
+    sizes = {
+        "five-agents": {"runs": 16, "iterations": 60},
+        "hospitals": {"runs": 8, "iterations": 60, "scores": ["test_accuracy"]},
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "presets", lambda: known)
+        yield made(accuracy, settings("accuracy", accuracy, {"presets": sizes}), folder), folder
+
+
+def test_accuracy(compared: tuple[Made, Path]) -> None:
+    found, folder = compared
+    looked_at(found, folder)
+    rows = {(row["preset"], row["method"]): row for row in found.tables[0].rows}
+    assert len(rows) == 3 + 3
+    base = rows["hospitals", "conventional"]
+    assert (base["ratio"], base["ratio_low"]) == (1.0, None)
+    stored = load_result(folder / "hospitals")
+    gap = stored.curves.gap_mean_state.isel(iteration=-1)
+    means = {
+        name: float(gap.sel(algorithm=name).values.astype(np.float64).mean())
+        for name in ("encrypted", "conventional")
+    }
+    row = rows["hospitals", "proposed"]
+    assert row["ratio"] == pytest.approx(means["encrypted"] / means["conventional"], rel=1e-9)
+    assert row["ratio_low"] < row["ratio"] < row["ratio_high"]
+    assert "hospitals: 8 runs of 60 iterations" in found.drawings[0].caption
+    assert "geometric DP ε = " in found.drawings[0].caption
+    assert {row["metric"] for row in found.drawings[1].rows} == {"test_accuracy"}
+    # After so few iterations nothing is settled.
+    assert failed(found)[:2] == [
+        "five-agents: what the preset asks of its methods",
+        "hospitals: what the preset asks of its methods",
+    ]
+    assert "encrypted: F(x̄) − F* falls: mean F(x̄) − F* fell to" in found.checks[1].detail
+    all_hold = accuracy._together("a", [Check("m: sound", True, ""), Check("n: sound", True, "")])
+    assert all_hold.passed
+    assert all_hold.detail == "all 2 hold: sound (2)"
+
+
+def test_accuracy_sees_a_method_that_is_not_nearer(compared: tuple[Made, Path], tmp_path) -> None:
+    from dpe_jax.compare import compare
+
+    _, folder = compared
+    comparison = compare(load_result(folder / "hospitals"), "conventional", ("gap_mean_state",))
+    worse = tuple(
+        dataclasses.replace(row, interval=row.interval and type(row.interval)(9.0, 10.0))
+        if row.method == "encrypted"
+        else row
+        for row in comparison.rows
+    )
+    [check] = accuracy._nearer({"hospitals": dataclasses.replace(comparison, rows=worse)})
+    assert not check.passed
+    unknown = {"presets": {"no-preset": {"runs": 8, "iterations": 9}}}
+    asked = settings("accuracy", accuracy, unknown)
+    with pytest.raises(InputError, match="presets with encrypted"):
+        made(accuracy, asked, tmp_path)
+
+
+def test_what_is_not_inside_is_seen() -> None:
+    """The checker of figures itself."""
+    with drawing.style():
+        figure, (axes,) = drawing.plain_panels(1)
+        axes.set_xlabel("an axis")
+        figure.canvas.draw()
+        inside(figure)
+        axes.set_xlabel("a label that is far too long for a column of a journal " * 3)
+        figure.canvas.draw()
+        with pytest.raises(AssertionError):
+            inside(figure)
+        axes.set_xlabel("small", fontsize=6)
+        figure.canvas.draw()
+        with pytest.raises(AssertionError):
+            inside(figure)
+
+
+def test_the_files_of_the_readers(five_agents: tuple[Made, Path], tmp_path: Path) -> None:
+    """Numbers behind a figure as CSV, read by another program."""
+    from dpe_jax.reproduce.writing import write_part
+
+    found, folder = five_agents
+    out = shutil.copytree(folder, tmp_path / "objective")
+    asked = settings("objective", objective, {"experiment": SHORT})
+    write_part(out, "objective", objective, found, asked, "quick", 1.0)
+    with (out / "figures" / "objective.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == len(found.drawings[0].rows)
+    for row, expected in zip(rows, found.drawings[0].rows, strict=True):
+        assert float(row["gap_mean_state_mean"]) == expected["gap_mean_state_mean"]
