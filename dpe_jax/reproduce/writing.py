@@ -80,7 +80,8 @@ def _table(folder: Path, table: Table) -> dict[str, Any]:
     _csv(paths[0], [column.key for column in table.columns], heads, table.rows)
     with whole(paths[1]) as stream:
         stream.write(latex.document(table).encode())
-    return _entry(folder, table, paths)
+    shown = [column.head + (f" [{column.unit}]" if column.unit else "") for column in table.columns]
+    return {**_entry(folder, table, paths), "heads": shown}
 
 
 def _entry(folder: Path, item: Drawing | Table, paths: list[Path]) -> dict[str, Any]:
