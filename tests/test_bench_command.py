@@ -134,7 +134,7 @@ def test_charts_show_every_candidate(tmp_path: Path, monkeypatch) -> None:
     assert {"2,500", "75,000"} <= {text.get_text().strip() for text in axes.texts}
 
 
-@pytest.mark.parametrize("part", ["engine", "profile", "large", "growth", "sweep", "paillier"])
+@pytest.mark.parametrize("part", ["engine", "profile", "large", "growth", "sweep"])
 def test_charts_of_committed_reports(part: str, tmp_path: Path) -> None:
     path = Path(__file__).parent.parent / "results" / "bench" / f"{part}.json"
     report = json.loads(path.read_text(encoding="utf-8"))

@@ -1,5 +1,6 @@
 """What README.md shows is what files and commands say."""
 
+import csv
 import json
 import re
 import subprocess
@@ -46,7 +47,7 @@ def test_the_table_of_methods(preset: str) -> None:
         if line.startswith(f"| {preset} |")
     ]
     expected = []
-    for name, method in stored(f"reproduce/{preset}/summary.json")["methods"].items():
+    for name, method in stored(f"reproduce/objective/{preset}/summary.json")["methods"].items():
         final = method["final"]
         gap = final["gap_mean_state"]
         expected.append(
@@ -64,7 +65,7 @@ def test_the_table_of_methods(preset: str) -> None:
 
 def test_the_sentences_of_what_it_shows() -> None:
     text = " ".join(README.split())
-    methods = stored("reproduce/five-agents/summary.json")["methods"]
+    methods = stored("reproduce/objective/five-agents/summary.json")["methods"]
     encrypted = methods["encrypted"]
     gap, other = (m["final"]["gap_mean_state"]["mean"] for m in list(methods.values())[:2])
     assert f"is {gap / other:.1f} times the conventional one" in text
@@ -77,10 +78,11 @@ def test_the_sentences_of_what_it_shows() -> None:
         f"[{decay['low']:.3f}, {decay['high']:.3f}]; predicted is "
         f"k^−{encrypted['predicted_exponent']:.3f}"
     ) in text
-    rows = stored("reproduce/article.json")["tables"]["quantization_bound"]
-    (ten,) = (row for row in rows if row["agents"] == 10)
-    assert f"formula gives {ten['formula']:.5f}" in text
-    assert f"E‖ξ_i‖² is {ten['measured']:.5f} there" in text
+    table = ROOT / "results" / "reproduce" / "quantization" / "tables" / "quantization.csv"
+    with table.open(encoding="utf-8") as lines:
+        (ten,) = (row for row in csv.DictReader(lines) if row["agents"] == "10")
+    assert f"formula gives {float(ten['bound']):.5f}" in text
+    assert f"E‖ξ_i‖² is {float(ten['measured']):.5f} there" in text
 
 
 def test_the_table_of_accuracy() -> None:
@@ -88,7 +90,7 @@ def test_the_table_of_accuracy() -> None:
     rows = lines_of(README, "| F(x̄) − F* at the end | " + " | ".join(PRESETS) + " |")
     ends = [f"{report['conventional']['gap_mean_state']['mean'][-1]:.2e}" for report in reports]
     assert rows[0] == f"| conventional | {' | '.join(ends)} |"
-    others = list(stored("reproduce/hospitals/summary.json")["methods"])
+    others = list(stored("reproduce/accuracy/hospitals/summary.json")["methods"])
     others.remove("conventional")
     assert len(others) == 7
     for name, row in zip(others, rows[1:], strict=True):
@@ -197,10 +199,9 @@ def test_the_section_on_verification() -> None:
     assert f"for the {len(bench['forecast'])} kinds of replay in that file" in text
     assert f"it was at most {worst:.0%} off" in text
     assert worst < 0.3
-    reports = [
-        stored(f"reproduce/{preset}/manifest.json")["verifications"][-1]
-        for preset in ("five-agents", "certify", *PRESETS)
-    ]
+    found = stored("reproduce/verification/verifications.json")
+    assert {"five-agents", *PRESETS} <= set(found)
+    reports = list(found.values())
     assert all(report["verified"] and report["mismatches"] == 0 for report in reports)
     increments = [found for report in reports for found in report["increments"].values()]
     # Of digits no NumPy gradient is known.
@@ -216,6 +217,15 @@ def test_the_section_on_verification() -> None:
         sum(report[name] for report in reports) for name in ("integers_compared", "iterations")
     )
     assert f"all {compared:,} integers of {iterations:,} iterations" in text
+
+
+def test_the_main_job_is_as_long_as_it_says() -> None:
+    whole = stored("reproduce/manifest.json")
+    assert whole["passed"]
+    assert whole["scale"] == "default"
+    assert len(whole["parts"]) == 10
+    checks, seconds = len(whole["checks"]), whole["seconds"]
+    assert f"{checks} checks, {seconds:.0f} s in its parts" in " ".join(README.split())
 
 
 def test_the_section_on_sweeps() -> None:
@@ -245,7 +255,7 @@ def test_the_section_on_sweeps() -> None:
 
 def test_the_section_on_almost_sure_convergence() -> None:
     text = " ".join(README.split())
-    certificate = stored("reproduce/certify/certificate.json")
+    certificate = stored("reproduce/convergence/certify/certificate.json")
     found = certificate["methods"]["encrypted"]
     (epsilon,) = found["epsilon"]
     assert (

@@ -13,19 +13,16 @@ Beside that the forecasts of `dpe cost` against measured replays, three by turns
 weight factors and randomness.
 """
 
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from phe import paillier
 
 from dpe_jax.algorithms import EncryptedDSGD
-from dpe_jax.bench.timing import Told
+from dpe_jax.bench.timing import Told, about
 from dpe_jax.cost import forecast, protocol_of
 from dpe_jax.experiment import find_config, override
 from dpe_jax.factors import CoordinateFactors, Factors, LinkFactors, PublicFactors
@@ -51,14 +48,7 @@ def measure(
         },
         **({"forecast": _forecasts(key_bits, told)} if forecasts else {}),
         "key_bits": key_bits,
-        "turns": turns,
-        "processors": os.cpu_count(),
-        "machine": platform.machine(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("dpe-jax", "phe", "gmpy2")},
-        },
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        **about(turns, ("phe", "gmpy2")),
     }
 
 

@@ -22,7 +22,7 @@ def measure(part: str, turns: int, quick: bool, told: Told = lambda _: None) -> 
     """The report of one part; `quick` with sizes that show that it works, and little else."""
     match part:
         case "engine":
-            runs, iterations = (256, 50) if quick else (4096, 1000)
+            runs, iterations = (256, 50) if quick else (4096, 3000)
             return engines.measure(runs, iterations, turns, told)
         case "minibatch":
             runs, iterations = (64, 20) if quick else (512, 300)
