@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent.parent / "results"
 FOLDERS = {
-    "run": RESULTS / "reproduce" / "five-agents",
-    "certified": RESULTS / "reproduce" / "certify",
+    "committed": RESULTS / "reproduce",
+    "run": RESULTS / "runs" / "five-agents",
+    "certified": RESULTS / "runs" / "certify",
     "audit": RESULTS / "privacy" / "audit",
 }
 PAGES = ("reproduction", *FOLDERS)

@@ -15,7 +15,8 @@ from small import write
 from dpe_jax import cli
 
 RESULTS = Path(__file__).parent.parent / "results"
-RUN, CERTIFY = RESULTS / "reproduce" / "five-agents", RESULTS / "reproduce" / "certify"
+RUN = RESULTS / "runs" / "five-agents"
+CERTIFY = RESULTS / "runs" / "certify"
 AUDIT = RESULTS / "privacy" / "audit"
 SWEPT = {"sweep": {"axis": [{"key": "methods.encrypted.delta", "values": [0.01, 0.1]}]}}
 
