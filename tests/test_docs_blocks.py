@@ -14,7 +14,7 @@ from doc_blocks import LANGUAGES, PAGES, REASONS, ROOT, Block
 
 from dpe_jax import cli
 
-SLOW = ("docs/tutorial.md",)
+SLOW = ("docs/tutorial.md", "docs/cluster.md", "docs/own_problem.md")
 """Pages that take over 20 s."""
 
 EVERY = [block for page in PAGES for block in doc_blocks.blocks(page)]

@@ -16,6 +16,8 @@ from dpe_jax import cli
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+pytestmark = pytest.mark.slow  # together over 20 s
+
 RESULTS = Path(__file__).parent.parent / "results"
 FOLDERS = {
     "committed": RESULTS / "reproduce",
