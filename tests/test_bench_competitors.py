@@ -11,6 +11,7 @@ from scipy import stats
 from dpe_jax.bench import competitors, large
 from dpe_jax.bench.engines import as_study, encrypted_alone
 from dpe_jax.bench.separable import Separable
+from dpe_jax.exchange import coupling_of
 from dpe_jax.network import Network
 from dpe_jax.problems import Quadratic
 from dpe_jax.study import Study, simulate
@@ -86,6 +87,17 @@ def test_the_dense_exchange_gives_the_engines_integers() -> None:
     einsum = large.dense(simulation.network)["einsum"]
     other = large.states_by(einsum, replace(simulation, seed=1))()
     assert np.mean(engine == other) < 0.01
+
+
+def test_dense_exchanges_are_the_engines_in_floating_point_too() -> None:
+    network = large.simulation_of(40, 6, 3, 20, 1).network
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(40, 3, 5)))
+    sparse = coupling_of(network)
+    for coupling in large.dense(network).values():
+        for name in ("values", "weighted"):
+            mine = getattr(coupling, name)(x)
+            np.testing.assert_allclose(mine, getattr(sparse, name)(x), atol=1e-13)
+        assert not np.allclose(coupling.values(x), coupling.weighted(x))
 
 
 def test_diagonal_quadratics_are_quadratics() -> None:

@@ -116,7 +116,10 @@ def check(text: str) -> None:
         assert len(re.findall(r"(?<!\\)&", row)) == len(columns[1]) - 1
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
+@pytest.mark.skipif(
+    shutil.which("pdflatex") is None,
+    reason="needs pdflatex, which is no dependency",
+)
 def test_a_document_compiles(tmp_path: Path) -> None:
     # With every letter that is known.
     letters = " ".join(latex._MATHS) + " " + " ".join(latex._PLAIN) + " ÀéşČ"

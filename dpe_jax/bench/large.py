@@ -29,18 +29,19 @@ class ByMatrix(exchange.Coupling):
     """v = C q in int64, as it is written down: n² multiplications."""
 
     C: Int64[Array, "n n"]
+    W: Float[Array, "n n"]
 
     def levels(self, q: Int64[Array, "agents dim lanes"]) -> Int64[Array, "agents dim lanes"]:
         """C q."""
         return jnp.einsum("ij,jdl->idl", self.C, q)
 
     def values(self, x: Float[Array, "agents dim lanes"]) -> Float[Array, "agents dim lanes"]:
-        """No floating-point method is measured here."""
-        raise NotImplementedError
+        """W x."""
+        return jnp.einsum("ij,jdl->idl", self.W.astype(x.dtype), x)
 
     def weighted(self, x: Float[Array, "agents dim lanes"]) -> Float[Array, "agents dim lanes"]:
-        """Likewise."""
-        raise NotImplementedError
+        """W x without the diagonal."""
+        return self.values(x) - jnp.diagonal(self.W).astype(x.dtype)[:, None, None] * x
 
 
 @final
@@ -115,8 +116,8 @@ def states_by(coupling: exchange.Coupling, simulation: Simulation) -> Candidate:
 
 def dense(network: Network) -> dict[str, exchange.Coupling]:
     """By a matrix: XLA's product, and the sums in pieces that dense networks are given."""
-    C = jnp.asarray(network.laplacian_levels)
-    return {"einsum": ByMatrix(C), "pieces": exchange.Dense(C, jnp.asarray(network.weights))}
+    C, W = jnp.asarray(network.laplacian_levels), jnp.asarray(network.weights)
+    return {"einsum": ByMatrix(C, W), "pieces": exchange.Dense(C, W)}
 
 
 def beside(
