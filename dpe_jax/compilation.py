@@ -9,14 +9,25 @@ _LEAST_SECONDS = 0.0
 """Programs that compile faster than this are not kept: none, as to read one takes less still."""
 
 
+_whole: Path | None = None
+"""Set by `keep_programs`, like JAX's own settings of the process."""
+
+
+def whole_programs() -> Path | None:
+    """Where programs are kept that need not be traced anew (`whole`), if they are."""
+    return _whole
+
+
 def keep_programs() -> Path | None:
     """Let JAX keep compiled programs on disk, unless the user has told it where or not to.
 
     They lie under $XDG_CACHE_HOME/dpe-jax (or ~/.cache/dpe-jax), in a folder for each kind of
     processor: code that was compiled for one may not run on another that shares the home folder.
+    Whole programs, which need not even be traced, lie in a folder `whole` there.
     JAX's own variables JAX_COMPILATION_CACHE_DIR and JAX_ENABLE_COMPILATION_CACHE come first.
     Returns the folder, or None where none is used.
     """
+    global _whole
     import jax
 
     if (
@@ -34,6 +45,7 @@ def keep_programs() -> Path | None:
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
+    _whole = folder / "whole"
     return folder
 
 

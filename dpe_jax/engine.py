@@ -27,6 +27,7 @@ from dpe_jax.recording import Keep, Log, Place, Recording, Snapshot, Values
 from dpe_jax.timeline import Chunk, plan
 from dpe_jax.tracing import Buffers
 from dpe_jax.watching import Sight, Watched, Watcher
+from dpe_jax.whole import Whole
 
 T = TypeVar("T")
 
@@ -87,12 +88,12 @@ class Moving(eqx.Module):
     buffers: Buffers | None
 
 
-@eqx.filter_jit
+@Whole
 def _start(setting: Setting, x0: Float[Array, "agents dim"], run: UInt32[Array, " lanes"]) -> State:
     return setting.algorithm.init(x0, setting.exchange, setting.draws(run, jnp.int64(0)))
 
 
-@eqx.filter_jit(compiler_options=WIDE_VECTORS)  # pyright: ignore[reportCallIssue] (it has no types for it)
+@functools.partial(Whole, options=WIDE_VECTORS)
 def _advance(
     fixed: tuple[Setting, UInt32[Array, " lanes"], Int32[Array, " traced"]],
     table: Row,
@@ -172,7 +173,7 @@ def _advance(
     return moving, Values(curves, failed)
 
 
-@eqx.filter_jit
+@Whole
 def _finish(
     setting: Setting, state: State
 ) -> tuple[Array, Int8[Array, " lanes"], Int64[Array, "agents dim lanes"] | None]:

@@ -285,11 +285,16 @@ def test_whole_processes() -> None:
     assert report["stored_bytes"] > 0
     assert sheets.sheets("memory", report)[0].rows
     report = checked("startup", startup.measure(1))
-    assert set(report["seconds"]) == set(startup.TARGETS) == set(report["met"])
-    assert set(report["shares_seconds"]) == {"compile_cold", "compile_kept"}
-    for shares in report["shares_seconds"].values():
-        assert set(shares) == {"trace", "lower", "compile"}
-        assert min(shares.values()) > 0
+    assert set(report["seconds"]) == {*startup.TARGETS, startup.UNTARGETED}
+    assert set(report["met"]) == set(startup.TARGETS)
+    shares = report["shares_seconds"]
+    assert set(shares) == {"compile_cold", "compile_kept", "compile_traced"}
+    for parts_of in shares.values():
+        assert set(parts_of) == {"trace", "lower", "compile"}
+    for name in ("compile_cold", "compile_traced"):
+        assert min(shares[name].values()) > 0
+    # A program that is kept whole is found without any of them.
+    assert max(shares["compile_kept"].values()) < 0.1 * shares["compile_traced"]["trace"]
 
 
 def test_a_grid_has_as_many_configurations_as_asked_for() -> None:

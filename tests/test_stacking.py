@@ -172,7 +172,7 @@ def test_other_numbers_are_no_other_program(columns: int) -> None:
         recorded(*(simulation(m) for m in methods), width=RUNS * columns)
 
     run(0.01, 6)
-    compiled = getattr(engine._advance, "_cached")  # noqa: B009 (of equinox, and not public)
+    compiled = getattr(engine._advance.jitted, "_cached")  # noqa: B009 (of equinox, and not public)
     before = compiled._cache_size()
     run(0.3, 12)
     assert compiled._cache_size() == before

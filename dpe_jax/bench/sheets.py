@@ -108,8 +108,9 @@ def sheets(part: str, report: Mapping[str, Any]) -> list[Sheet]:
         case "growth":
             return [_of_curve(factor, curve) for factor, curve in report["curves"].items()]
         case "startup":
+            targets = {n: f"{wanted:g}" for n, wanted in report["targets"].items()}
             rows = [
-                (n, short(v), _ends(report["range_seconds"][n]), f"{report['targets'][n]:g}")
+                (n, short(v), _ends(report["range_seconds"][n]), targets.get(n, ""))
                 for n, v in report["seconds"].items()
             ]
             return [Sheet(part, ("what", "s", "least – most", "wanted under"), rows)]
