@@ -43,6 +43,10 @@ DASHES = (
     (0, (6, 1.2, 1.2, 1.2, 1.2, 1.2)),
 )
 
+SCORES = ("#ee8f4b", "#fad0a5", "#dbe7f2", "#93bfe3")
+"""Of privacy scores 0 to 3: orange to blue, told apart by the colour-blind and in grey; black text
+is read on each."""
+
 SINGLE, DOUBLE = 3.4, 7.0
 """Widths of one column and of two, in inches."""
 

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 SCORES, AVERAGES, PARETO = "scores", "averages", "pareto"
 
-_SHADES = ("#d7613f", "#f0a878", "#f6e3b4", "#a9d3a5")
-"""Of the scores 0 to 3; black text is read on each."""
-
 _ATTACKS = (
     "inversion",
     "scaled",
@@ -86,7 +83,7 @@ def _scores(report: Report) -> "Figure":
 
     audit = report.audit
     rows, columns = len(audit.methods), len(audit.views)
-    left, width, height, top = 1.45, 1.5, 0.62, 0.72
+    left, width, height, top = 1.45, 2.15, 0.62, 0.72
     size = left + columns * width + 0.05, top + rows * height + 0.05
     figure = Figure(size)
     FigureCanvasAgg(figure)
@@ -111,12 +108,17 @@ def _scores(report: Report) -> "Figure":
             cell = audit.cell(name, view)
             corner = left + j * width, top + i * height
             box = Rectangle(
-                corner, width, height, facecolor=_SHADES[scored(cell)], edgecolor="white", lw=1.5
+                corner,
+                width,
+                height,
+                facecolor=drawing.SCORES[scored(cell)],
+                edgecolor="white",
+                lw=1.5,
             )
             axes.add_patch(box)
             score, *rest = report.lines(cell)
             axes.text(corner[0] + 0.07, middle, score, va="center", fontsize=11, fontweight="bold")
-            axes.text(corner[0] + 0.26, middle, "\n".join(rest), va="center", fontsize=6.2)
+            axes.text(corner[0] + 0.26, middle, "\n".join(rest), va="center", fontsize=7)
     return figure
 
 

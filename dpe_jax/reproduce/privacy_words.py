@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SHADES = ("#d7613f", "#f0a878", "#f6e3b4", "#a9d3a5")
-"""Of the scores 0 to 3; black text is read on each."""
-
 
 def why(cell: Cell) -> str:
     """In a few words what a score below 3 follows from: what is known best, most telling first."""
@@ -120,7 +117,7 @@ def _box(
 ) -> None:
     from matplotlib.patches import Rectangle
 
-    box = Rectangle(corner, *size, facecolor=_SHADES[score], edgecolor="white", lw=1.5)
+    box = Rectangle(corner, *size, facecolor=drawing.SCORES[score], edgecolor="white", lw=1.5)
     axes.add_patch(box)
     middle = corner[1] + size[1] / 2
     axes.text(corner[0] + 0.05, middle, str(score), va="center", fontsize=10, fontweight="bold")
