@@ -113,8 +113,8 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     sub = command("reproduce", "Make every figure and table of the paper and the article.")
-    sub.add_argument("--quick", action="store_true", help="few runs: under two minutes")
-    sub.add_argument("--full", action="store_true", help="as many runs as a paper: hours")
+    sub.add_argument("--quick", action="store_true", help="few runs: some two minutes")
+    sub.add_argument("--full", action="store_true", help="as many runs as a paper: over an hour")
     sub.add_argument(
         "--only",
         metavar="FIG",

@@ -194,24 +194,6 @@ def _stretch(protocol: Protocol, iterations: int) -> Stretch:
     return Stretch("", 0, 0, np.zeros(iterations, np.int64), states, nothing, nothing, nothing)
 
 
-def affordable(
-    simulation: Simulation, unit: Unit, encryption: Encryption, lanes: int, seconds: float
-) -> int:
-    """How many iterations of so many lanes of every encrypted method a time is enough for.
-
-    At least one, at most all. Keys are there; their tables are made once for each lane. `unit` may
-    come from another protocol with keys of this length.
-    """
-    setup, spent = 0.0, 0.0
-    for name, algorithm in simulation.algorithms.items():
-        if isinstance(algorithm, EncryptedDSGD):
-            protocol = protocol_of(simulation, name, encryption)
-            found = count(protocol, unit, encryption, 1)
-            setup += lanes * (found.setup_seconds - found.agents * unit.generate)
-            spent += lanes * found.iteration_seconds
-    return max(1, min(simulation.iterations, int((seconds - setup) / spent)))
-
-
 def count(protocol: Protocol, unit: Unit, encryption: Encryption, iterations: int) -> Forecast:
     """The forecast of a protocol from the seconds of its operations."""
     packing, dim = protocol.packing, protocol.dim

@@ -35,6 +35,8 @@ def run_reproduce(
     names = [name for name in PARTS if not options.only or name in options.only]
     settings = {name: load(name, PARTS[name].Settings, scale, options.seed) for name in names}
     out = Path(options.out) if options.out else _default_folder(scale)
+    if options.resume and not out.is_dir():
+        log.print(f"nothing is in {out} yet: it begins")
     with _going_on(options, out), Bar(log, settings, screen) as bar:
         record = reproduce(
             out,
@@ -86,7 +88,7 @@ class Bar:
     ) -> None:
         self._log, self._screen = log, screen
         self._seconds = {name: part.seconds for name, part in settings.items()}
-        self._before = 0.0
+        self._before, self._begun = 0.0, False
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -112,6 +114,11 @@ class Bar:
     def begins(self, name: str, kept: bool) -> None:
         """Name the part beside the bar."""
         place = f"{list(self._seconds).index(name) + 1}/{len(self._seconds)}"
+        if not self._begun and not kept:
+            self._begun = True
+            left = sum(self._seconds.values()) - self._before
+            told = f"{left / 60:.0f} minutes" if left >= 90 else f"{left:.0f} seconds"
+            self._log.print(f"by experience this takes {told} on two cores")
         self._progress.update(self._task, description=f"{place} {name}")
         if not self._log.is_terminal and not kept:
             self._log.print(f"{place} {name} …")
@@ -162,5 +169,6 @@ def _show(screen: Console, out: Path, record: Mapping[str, Any]) -> None:
     failed = sum(not check["passed"] for check in record["checks"])
     total = len(record["checks"])
     verdict = f"{failed} of {total} checks FAILED" if failed else f"all {total} checks passed"
-    screen.print(f"\n{verdict}; {record['seconds']:.0f} s in all")
+    took = f"{record['wall_seconds']:.0f} s, {record['seconds']:.0f} s in the parts"
+    screen.print(f"\n{verdict}; {took}")
     screen.print(f"written to {out} (manifest.json has the numbers of every check)", soft_wrap=True)

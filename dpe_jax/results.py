@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _PACKAGES = (
     *("dpe-jax", "jax", "jaxlib", "numpy", "equinox"),
     *("scipy", "scikit-learn", "networkx", "optax", "xarray", "zarr"),
+    *("gmpy2", "phe", "matplotlib"),
 )
 """Whose versions the manifest names."""
 
@@ -107,7 +108,7 @@ def versions() -> dict[str, str]:
 
 
 def device() -> dict[str, Any]:
-    """What JAX computes on."""
+    """What JAX computes on, and the machine around it."""
     import jax
 
     first = jax.devices()[0]
@@ -116,8 +117,20 @@ def device() -> dict[str, Any]:
         "kind": first.device_kind,
         "count": jax.device_count(),
         "cpus": os.cpu_count(),
+        "cpu": processor(),
         "machine": platform.machine(),
+        "os": f"{platform.system()} {platform.release()}",
     }
+
+
+def processor() -> str:
+    """The processor's model, where the system names it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line]
+    return names[0] if names else platform.processor()
 
 
 def manifest(config: Config, study: Study) -> dict[str, Any]:

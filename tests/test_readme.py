@@ -63,6 +63,14 @@ def test_the_table_of_methods(preset: str) -> None:
     assert rows == expected
 
 
+def test_what_it_says_of_the_articles_claims() -> None:
+    path = ROOT / "results" / "reproduce" / "privacy" / "tables" / "claims.csv"
+    with path.open(encoding="utf-8") as stream:
+        agree = [row["agrees"] == "true" for row in csv.DictReader(stream)]
+    text = " ".join(README.split())
+    assert f"Of the article's {len(agree)} privacy claims {sum(agree)} hold when measured." in text
+
+
 def test_the_sentences_of_what_it_shows() -> None:
     text = " ".join(README.split())
     methods = stored("reproduce/objective/five-agents/summary.json")["methods"]

@@ -95,6 +95,8 @@ def test_what_is_written(small, tmp_path, capsys) -> None:
     captured = capsys.readouterr()
     report = the_object(captured.out)
     assert "1/3 objective" in captured.err
+    assert "by experience this takes 3 seconds on two cores" in captured.err
+    assert report["wall_seconds"] >= report["seconds"] > 0
     assert report["folder"] == str(out)
     assert [report["kind"], report["scale"], report["seed"]] == ["reproduce", "default", 7]
     assert report["parts"] == list(small)
@@ -251,6 +253,59 @@ def test_what_is_there_is_replaced_only_if_asked(small, tmp_path, capsys) -> Non
     assert manifest(out)["parts"] == ["coupling"]
     names = ["coupling", "manifest.json", "report.html"]
     assert sorted(path.name for path in out.iterdir()) == names
+
+
+def broken(path: Path) -> None:
+    path.write_text("{broken")
+
+
+def changed(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"1,2,3\n")
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("manifest.json", broken),
+        ("manifest.json", Path.unlink),
+        ("figures/curve.png", Path.unlink),
+        ("figures/curve.csv", changed),
+        ("tables/numbers.tex", broken),
+    ],
+)
+def test_a_damaged_part_is_made_anew(file, damage, small, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    assert cli.main(arguments(out)) == 0
+    damage(out / "objective" / file)
+    # Of other parts alone it is left out, and said to be.
+    assert cli.main(arguments(out, "--resume", "--only", "coupling")) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "objective is damaged and left out" in told
+    assert manifest(out)["parts"] == ["coupling", "privacy"]
+    assert cli.main(arguments(out, "--resume")) == 0
+    assert "objective is damaged, and made anew" in " ".join(capsys.readouterr().err.split())
+    assert [one.made for one in small.values()] == [2, 1, 1]
+    assert manifest(out)["parts"] == list(small)
+    assert cli.main(arguments(out, "--resume")) == 0
+    assert [one.made for one in small.values()] == [2, 1, 1]
+
+
+@pytest.mark.parametrize("damage", [broken, Path.unlink])
+def test_a_lost_manifest_of_the_whole_is_made_from_those_of_its_parts(
+    damage, small, tmp_path, capsys
+) -> None:
+    out = tmp_path / "out"
+    assert cli.main(arguments(out)) == 0
+    before = manifest(out)
+    damage(out / "manifest.json")
+    capsys.readouterr()
+    line = refusal(arguments(out, "--resume", "--seed", "3"), capsys)
+    assert "at scale default, seed 0" in line
+    assert "--overwrite" in refusal(arguments(out), capsys)
+    assert cli.main(arguments(out, "--resume", "--only", "coupling")) == 0
+    assert [one.made for one in small.values()] == [1, 1, 1]
+    for key in ("parts", "asked", "checks", "seconds", "scale", "seed"):
+        assert manifest(out)[key] == before[key]
 
 
 def test_a_folder_of_others_is_left_alone(small, tmp_path, capsys) -> None:

@@ -248,7 +248,7 @@ def test_stepsizes_checks_fail_with_what_they_are_about() -> None:
 def small_verification(**changes: Any) -> verification.Settings:
     kept = {"five-agents": 6, "hospitals": 3}
     others = dict.fromkeys(load("verification", verification.Settings, "quick").presets, 0)
-    keys = {"key_bits": 256, "insecure_test_keys": True, "replay_seconds": 0.0, "lanes": [0, 2]}
+    keys = {"key_bits": 256, "insecure_test_keys": True, "lanes": [0, 2]}
     return settings("verification", verification, keys | {"presets": others | kept} | changes)
 
 

@@ -236,8 +236,17 @@ def test_checks_pass_and_fail_on_what_they_state(stored: Stored) -> None:
     falls, from_ten = "error falls as predicted", ChecksTable(decay_from=10)
     fit = Decay(0.3, 0.28, 0.32, 0.31, 10, 200, 64).summary()
     assert verdicts(from_ten, decay=fit)[falls] is True
-    assert verdicts(from_ten, decay=fit, predicted_exponent=0.2)[falls] is False
-    assert verdicts(from_ten, decay=fit, predicted_exponent=0.45)[falls] is False
+    for predicted, agrees in (
+        (0.2, False),
+        (0.25, False),
+        (0.26, True),
+        (0.35, True),
+        (0.36, False),
+    ):
+        found = verdicts(from_ten, decay=fit, predicted_exponent=predicted)
+        assert found[falls] is agrees
+    narrow = Decay(0.292, 0.29, 0.294, 0.31, 10, 200, 4096).summary()
+    assert verdicts(from_ten, decay=narrow)[falls] is True
     assert verdicts(from_ten, decay=None)[falls] is False
     assert falls not in verdicts(from_ten, predicted_exponent=None)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from dpe_jax import cost, experiment, verification
+from dpe_jax import experiment, verification
 from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.config import Config, parse
 from dpe_jax.fanout import Fanout, Processes
@@ -34,7 +34,6 @@ SOURCE = (
 
 _REPORTS = "verifications.json"
 _SEGMENT = 250
-_CALIBRATION = 0.5
 _CONTROL_ITERATIONS = 5
 
 _CHANGED = {
@@ -47,14 +46,12 @@ _CHANGED = {
 
 
 class Settings(part.Settings):
-    """Which presets, how much of them is simulated and replayed, and with what keys."""
+    """Which presets, how many iterations of them, and with what keys."""
 
     presets: dict[str, NonNegativeInt] = Field(min_length=1)
-    """How many iterations are simulated of each; 0: none, and the preset is left out."""
+    """How many iterations are replayed of each; 0: none, and the preset is left out."""
     lanes: list[NonNegativeInt] = Field(min_length=1)
     """Run numbers."""
-    replay_seconds: float = Field(ge=0)
-    """Of all replays together, about; 0: all iterations."""
     key_bits: PositiveInt
     insecure_test_keys: bool = False
     """Shorter keys than 2048 bits are refused otherwise."""
@@ -98,7 +95,7 @@ class Control(NamedTuple):
 
 
 def make(settings: Settings, folder: Path, work: Work) -> Made:
-    """Simulate, replay as much as there is time for, and replay changed copies."""
+    """Simulate, replay, and replay changed copies."""
     encryption = Encryption(
         key_bits=settings.key_bits, insecure_test_keys=settings.insecure_test_keys
     )
@@ -112,7 +109,6 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
     ):
         stored[name] = one.run(_config(name, settings), folder / name).stored
     keys = _keys(stored, encryption, fanout, making)
-    planned = _planned(stored, settings, encryption)
     reports = {}
     for (name, result), one in zip(
         stored.items(), replaying.pieces(*[1.0] * len(stored)), strict=True
@@ -120,8 +116,7 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
         reports[name] = verification.verify(
             result,
             encryption=encryption,
-            iterations=planned[name],
-            segment=_segment(planned[name], result, fanout),
+            segment=_segment(settings.iterations[name], result, fanout),
             fanout=fanout,
             progress=one.progress(len(result.traces())),
             keys=keys[: result.config.build().network.agents],
@@ -180,24 +175,6 @@ def _keys(
         keys.append(pair)
         work.step(len(keys), count)
     return keys
-
-
-def _planned(
-    stored: dict[str, Stored], settings: Settings, encryption: Encryption
-) -> dict[str, int]:
-    """Iterations to replay of each preset."""
-    if not settings.replay_seconds:
-        return dict(settings.iterations)
-    simulations = {name: result.config.build() for name, result in stored.items()}
-    first = next(iter(simulations.values()))
-    protocol = cost.protocol_of(first, next(iter(first.algorithms)), encryption)
-    unit = cost.calibrate(protocol, encryption, _CALIBRATION)
-    share = settings.replay_seconds * processors() / len(stored)
-    lanes = len(settings.lanes)
-    return {
-        name: cost.affordable(simulation, unit, encryption, lanes, share)
-        for name, simulation in simulations.items()
-    }
 
 
 def _controls(
@@ -345,7 +322,7 @@ def _differs(settings: Settings) -> str:
     return (
         "The paper describes the protocol and shows simulations; whether the two agree is not "
         f"shown there. Here {len(settings.iterations)} presets are simulated for a few iterations "
-        "and replayed as far as the time allows, all agents on one machine, with the same key "
-        "pairs in all presets. Randomness of rounding and of weight factors comes from the seed in "
-        "both. `dpe run PRESET --trace 0,1` and `dpe verify` do it for whole runs, with new keys."
+        "and replayed, all agents on one machine, with the same key pairs in all presets. "
+        "Randomness of rounding and of weight factors comes from the seed in both. "
+        "`dpe run PRESET --trace 0,1` and `dpe verify` do it for whole runs, with new keys."
     )

@@ -11,7 +11,7 @@ from dpe_jax.errors import InputError
 from dpe_jax.folder import CONFIG, MANIFEST, alone, read_json, synced, write_json
 from dpe_jax.reproduce.part import Part, Scale, Settings, Work
 from dpe_jax.reproduce.settings import resolved_toml, settings_hash
-from dpe_jax.reproduce.writing import now, write_part
+from dpe_jax.reproduce.writing import now, read_part, write_part
 from dpe_jax.results import device, versions
 
 _BEGUN = ".begun.json"
@@ -52,17 +52,21 @@ def reproduce(
 ) -> dict[str, Any]:
     """Make the `parts` that have `settings`, each whole or not at all; returns the manifest.
 
-    With `resume` finished parts of the same settings and versions are kept, and an interrupted one
-    goes on; with `overwrite` these parts are made anew. InputError where the folder holds something
-    else, or another reproduction and neither is asked for. Parts of the same scale and seed that
-    are not asked for stay, in their place in `order`.
+    With `resume` finished parts of the same settings and versions are kept, an interrupted one goes
+    on, and one with missing or changed files is made anew; with `overwrite` these parts are made
+    anew. In the manifest `seconds` are those of the parts, and `wall_seconds` those of this call.
+    InputError where the folder holds something else, or another reproduction and neither is
+    asked for. Parts of the same scale and seed that are not asked for stay, in their place in
+    `order`, unless they are damaged.
     """
+    began = time.perf_counter()
     seed = next(iter(settings.values())).seed
-    _check(out, scale, seed, settings, resume=resume, overwrite=overwrite)
+    found = _found(out, order)
+    _check(out, found, scale, seed, settings, resume=resume, overwrite=overwrite)
     with _writable(out):
         out.mkdir(parents=True, exist_ok=True)
         with _alone(out):
-            before = _read(out / MANIFEST)
+            before = _found(out, order)
             others = before and (before["scale"], before["seed"]) != (scale, seed)
             for name in before.get("parts", ()) if overwrite else ():
                 if others or name in settings:
@@ -75,23 +79,31 @@ def reproduce(
                 "device": device(),
                 "seed": seed,
                 "seconds": 0.0,
+                "wall_seconds": 0.0,
                 "started": before.get("started", now()) if resume else now(),
                 "asked": [
                     name for name in order if name in settings or name in before.get("parts", ())
                 ],
             }
             left = {name for name in before.get("parts", ()) if name not in settings}
+            for name in [name for name in order if name in left and read_part(out / name) is None]:
+                told.log(
+                    f"warning: {name} is damaged and left out; --resume without --only makes it"
+                )
+                left.remove(name)
             _write(out, record, order, left)
             for name, part in parts.items():
                 if name in settings:
                     _make(out, name, part, settings[name], scale, told, resume=resume)
                     left.add(name)
+                    record["wall_seconds"] = round(time.perf_counter() - began, 3)
                     record = _write(out, record, order, left)
     return record
 
 
 def _check(
     out: Path,
+    found: dict[str, Any],
     scale: Scale,
     seed: int,
     settings: Mapping[str, Settings],
@@ -103,10 +115,9 @@ def _check(
     if out.exists() and not out.is_dir():
         raise InputError("--out", str(out), "a folder; this is a file")
     if overwrite or not out.is_dir() or not any(out.iterdir()):
-        if out.is_dir() and any(out.iterdir()) and not _read(out / MANIFEST):
+        if out.is_dir() and any(out.iterdir()) and not found:
             raise InputError("--out", str(out), "a new folder, or one that dpe reproduce wrote")
         return
-    found = _read(out / MANIFEST)
     if not found:
         raise InputError("--out", str(out), "a new folder, or one that dpe reproduce wrote")
     if (found["scale"], found["seed"]) != (scale, seed):
@@ -146,10 +157,13 @@ def _make(
     """A part in its folder: kept if it is there and asked to be, or else made."""
     place, scratch = out / name, out / f".{name}.unfinished"
     identity = {"config_hash": settings_hash(settings), "versions": versions(), "scale": scale}
-    if resume and _is(place / MANIFEST, identity):
+    kept = read_part(place) if resume else None
+    if kept is not None and identity.items() <= kept.items():
         told.begins(name, True)
-        told.ends(name, read_json(place / MANIFEST), True)
+        told.ends(name, kept, True)
         return
+    if resume and kept is None and place.exists():
+        told.log(f"warning: {name} is damaged, and made anew")
     goes_on = resume and _is(scratch / _BEGUN, identity)
     if not goes_on:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -193,14 +207,21 @@ def _write(
     return record
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The manifest of a reproduction, or nothing."""
+def _found(out: Path, order: Sequence[str]) -> dict[str, Any]:
+    """The manifest of a reproduction, or what its parts say where it is lost; else nothing."""
     try:
-        found = read_json(path)
+        found = read_json(out / MANIFEST)
     except (OSError, ValueError):
-        return {}
+        found = {}
     keys = {"scale", "seed", "parts", "asked"}
-    return found if found.get("kind") == "reproduce" and keys <= set(found) else {}
+    if isinstance(found, dict) and found.get("kind") == "reproduce" and keys <= set(found):
+        return found
+    whole = {name: part for name in order if (part := read_part(out / name)) is not None}
+    kinds = {(part["scale"], part["seed"]) for part in whole.values()}
+    if len(kinds) != 1:
+        return {}
+    (scale, seed) = kinds.pop()
+    return {"scale": scale, "seed": seed, "parts": list(whole), "asked": list(whole)}
 
 
 def _is(path: Path, identity: Mapping[str, Any]) -> bool:
