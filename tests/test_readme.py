@@ -114,7 +114,7 @@ def test_the_table_of_accuracy() -> None:
     least = min(
         r[name]["gap_mean_state"]["ratio"][-1]["ratio"] for r in reports for name in PRIVATE
     )
-    assert f"a floor {least:.2g} times conventional DSGD's gap and more" in text
+    assert f"at {least:.2g} times conventional DSGD's gap and more" in text
 
 
 def test_the_page_on_accuracy() -> None:
