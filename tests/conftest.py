@@ -6,9 +6,12 @@ import shutil
 import tempfile
 
 # What a user's home folder holds must not matter. All tests of a session, also those that start
-# processes of their own, find what another one has compiled: that is a third of their time.
+# processes of their own, find what another one has compiled: that is a third of their time. With
+# DPE_JAX_TEST_PROGRAMS several sessions do.
 if "PYTEST_XDIST_WORKER" not in os.environ:
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="dpe-jax-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ.get(
+        "DPE_JAX_TEST_PROGRAMS"
+    ) or tempfile.mkdtemp(prefix="dpe-jax-tests-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 import pytest
@@ -19,8 +22,16 @@ install_import_hook("dpe_jax", "beartype.beartype")
 
 def pytest_unconfigure() -> None:
     """Remove what was compiled, once all workers are done with it."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
+    if "PYTEST_XDIST_WORKER" not in os.environ and "DPE_JAX_TEST_PROGRAMS" not in os.environ:
         shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def programs_are_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that a test calls keeps whole programs; the tests after it do not find them."""
+    from dpe_jax import compilation
+
+    monkeypatch.setattr(compilation, "_whole", None)
 
 
 @pytest.fixture

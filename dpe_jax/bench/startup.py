@@ -24,12 +24,13 @@ UNTARGETED = "compile_traced"
 """From programs that JAX has kept, as for methods and problems of a user's own (see `whole`)."""
 
 
-def compile_seconds(runs: int, iterations: int) -> dict[str, float]:
+def compile_seconds(runs: int, iterations: int, by_jax: int) -> dict[str, float]:
     """Of `five-agents`, all methods with all metrics: the first run less the second (`whole`).
 
-    Programs are kept as every command keeps them. JAX's own clocks say how much of it is tracing
-    (`trace`), writing the program for the compiler (`lower`), and compiling it or reading it
-    (`compile`); methods are traced one after another, but blocks on threads may overlap.
+    Programs are kept as every command keeps them, or as JAX alone does (`by_jax`). JAX's own clocks
+    say how much of it is tracing (`trace`), writing the program for the compiler (`lower`), and
+    compiling it or reading it (`compile`); methods are traced one after another, but blocks on
+    threads may overlap.
     """
     import dataclasses
 
@@ -51,7 +52,8 @@ def compile_seconds(runs: int, iterations: int) -> dict[str, float]:
             shares[clocks[event]] += duration_secs
 
     jax.monitoring.register_event_duration_secs_listener(heard)
-    keep_programs()
+    if not by_jax:
+        keep_programs()
     simulation = find_config("five-agents").build()
     simulation = dataclasses.replace(simulation, runs=runs, iterations=iterations)
 
@@ -119,4 +121,5 @@ def _compile(home: Path, by_jax: bool) -> dict[str, float]:
     if by_jax:
         variables["JAX_COMPILATION_CACHE_DIR"] = str(home / "jax")
         variables["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    return in_process("dpe_jax.bench.startup", "compile_seconds", 4096, 8, variables=variables)
+    sizes = 4096, 8, int(by_jax)
+    return in_process("dpe_jax.bench.startup", "compile_seconds", *sizes, variables=variables)
