@@ -128,6 +128,7 @@ def test_what_is_no_part_is_an_error() -> None:
         parts.measure("nonsense", 1, True)
 
 
+@pytest.mark.slow
 def test_the_engine_beside_all_others() -> None:
     report = checked("engine", engines.measure(64, 10, 2))
     names = {"engine", "engine_metrics", "engine_float64", "numpy", "vmap", "batched"}

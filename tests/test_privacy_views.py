@@ -226,6 +226,7 @@ def test_the_law_of_factors_alone_tells_half_of_the_distance(factors) -> None:
 # On the engine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "factors", [LinkFactors(), CoordinateFactors()], ids=["link", "coordinate"]
 )
