@@ -179,6 +179,9 @@ def test_the_command_says_what_it_wrote(
             "Environment",
         ],
         "passed": False,
+        "parts_finished": 3,
+        "parts_asked": 3,
+        "parts_missing": [],
     }
     assert cli.main(["report", str(folder)]) == 0
     shown = capsys.readouterr().out
@@ -204,7 +207,6 @@ def test_passed_is_true_or_unknown(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_what_is_odd_is_named(folder: Path) -> None:
-    change(folder, asked=["objective", "quantization", "accuracy", "leakage"])
     changed = {**VERSIONS, "jax": "0.12.0"}
     change(folder / "accuracy", versions=changed, scale="quick")
     (folder / "stray").mkdir()
@@ -217,7 +219,6 @@ def test_what_is_odd_is_named(folder: Path) -> None:
     found = report(folder)
     said = remarks(found)
     for text in (
-        "Not finished: leakage; dpe reproduce --resume goes on.",
         "stray lies in the folder",
         "notes.txt lies in the folder",
         "figures/old.png lies in the folder",

@@ -31,22 +31,31 @@ _SCREEN_DPI = 200.0
 
 
 class Folder:
-    """A folder whose files are read; `top` is the one that the page is of."""
+    """A folder whose files are read; `top` is the one that the page is of.
 
-    def __init__(self, path: Path, top: Path | None = None) -> None:
+    `cure` is the command that makes anew what is missing or damaged, where there is one.
+    """
+
+    def __init__(self, path: Path, top: Path | None = None, cure: str = "") -> None:
         self.path = path
         self.top = path if top is None else top
+        self.cure = cure
+
+    def cured(self, cure: str) -> "Folder":
+        """The same, with the command that cures it."""
+        return Folder(self.path, self.top, cure)
 
     def within(self, name: str) -> "Folder":
         """A folder in this one; refused if it is none, or lies elsewhere."""
-        folder = Folder(self._inside(name), self.top)
+        folder = Folder(self._inside(name), self.top, self.cure)
         if not folder.path.is_dir():
             raise self.refused(f"{self._shown(name)}/ is missing")
         return folder
 
     def refused(self, why: str) -> InputError:
         """The error that says what is wrong with the folder."""
-        return InputError("DIR", str(self.top), f"a whole result ({why})")
+        cure = f"; {self.cure} makes anew what is damaged" if self.cure else ""
+        return InputError("DIR", str(self.top), f"a whole result ({why}{cure})")
 
     def has(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -118,10 +127,7 @@ class Folder:
         self, name: str, caption: str, files: tuple[str, ...], heads: tuple[str, ...] = ()
     ) -> Table:
         """A table from its files, one of which is CSV, under its `heads` or those of the file."""
-        sheets = [path for path in files if path.lower().endswith(".csv")]
-        if len(sheets) != 1:
-            raise self.refused(f"table {self._shown(name)} has {len(sheets)} CSV files, not one")
-        head, *rows = self._sheet(sheets[0])
+        head, *rows = self.sheet(name, files)
         if heads and len(heads) != len(head):
             told = f"{len(heads)} headings for {len(head)} columns"
             raise self.refused(f"table {self._shown(name)} has {told}")
@@ -134,6 +140,13 @@ class Folder:
             notes.append(f"The first {_MOST_ROWS} of {len(rows)} rows.")
         held = tuple(self.file(path) for path in files)
         return Table(caption, head, kept, " ".join(notes), held)
+
+    def sheet(self, name: str, files: tuple[str, ...]) -> list[list[str]]:
+        """The rows of a table, its head first, by its files."""
+        sheets = [path for path in files if path.lower().endswith(".csv")]
+        if len(sheets) != 1:
+            raise self.refused(f"table {self._shown(name)} has {len(sheets)} CSV files, not one")
+        return self._sheet(sheets[0])
 
     def file(self, name: str) -> File:
         """A file for the page to hold, unless it is large."""
@@ -163,7 +176,8 @@ class Folder:
         parts = PurePosixPath(name).parts
         outside = PurePosixPath(name).is_absolute() or ".." in parts or not parts or "\\" in name
         if outside or not path.resolve().is_relative_to(self.path.resolve()):
-            raise self.refused(f"{name!r} in {self._shown(MANIFEST)} is no path within the folder")
+            told = f"{name!r} in {self._shown(MANIFEST)} is no path within the folder"
+            raise self.cured("").refused(told)
         return path
 
     def _shown(self, name: str) -> str:

@@ -1,22 +1,21 @@
 """A folder of `dpe reproduce`, or that of one of its parts."""
 
 from dpe_jax.folder import CONFIG, MANIFEST, REPORT
-from dpe_jax.report import entries, origin
-from dpe_jax.report.content import Page, Section, Verdict
+from dpe_jax.report import claimed, entries, origin, resuming
+from dpe_jax.report.content import Page, Parts, Section, Verdict
 from dpe_jax.report.folders import Folder
 
 
 def whole(folder: Folder) -> Page:
     """All parts that the manifest names, in its order."""
     manifest = folder.model(MANIFEST, entries.Reproduction)
+    asked = manifest.asked or manifest.parts
+    goes_on = resuming.command(folder.top, manifest.scale, manifest.seed, asked)
+    folder = folder.cured(goes_on)
     parts = {name: _read(folder.within(name), name) for name in manifest.parts}
     _check_same(folder, manifest, parts)
-    remarks = [
-        f"Not finished: {name}; dpe reproduce --resume goes on."
-        for name in manifest.asked
-        if name not in parts
-    ]
-    remarks += _unknown(folder, {MANIFEST, *manifest.parts})
+    remarks = _unknown(folder, {MANIFEST, *manifest.parts})
+    found = Parts(manifest.parts, asked, goes_on)
     sections = [section(folder.within(name), part, manifest) for name, part in parts.items()]
     environment = origin.environment(manifest, more=(("started", manifest.started),))
     return Page(
@@ -29,18 +28,20 @@ def whole(folder: Folder) -> Page:
         ),
         (
             ("scale", manifest.scale),
-            ("parts", str(len(parts))),
+            ("parts", str(len(parts)) if not found.missing else found.told),
             ("time", origin.took(manifest.seconds)),
             ("seed", str(manifest.seed)),
             ("dpe-jax", manifest.versions.get("dpe-jax", "not said")),
         ),
         tuple(remarks),
         (*sections, environment),
+        found,
     )
 
 
 def single(folder: Folder) -> Page:
     """One part by itself."""
+    folder = folder.cured(resuming.of_one(folder.path))
     part = folder.model(MANIFEST, entries.Part)
     found = section(folder, part, None)
     environment = origin.environment(part, (folder.config(),))
@@ -86,6 +87,7 @@ def section(folder: Folder, part: entries.Part, of: entries.Reproduction | None)
         paragraphs=(f"How it differs from the paper: {part.differs}",) if part.differs else (),
         remarks=tuple(remarks),
         verdicts=tuple(Verdict(check.name, check.passed, check.detail) for check in part.checks),
+        claims=claimed.claims(folder, part),
         figures=figures,
         tables=tables,
         facts=tuple(facts),
@@ -109,7 +111,7 @@ def _check_same(
     for part, name in sorted({*own, *said}):
         if own.get((part, name)) != said.get((part, name)):
             told = f"{MANIFEST} and {part}/{MANIFEST} do not agree on the check {name!r}"
-            raise folder.refused(f"{told}; dpe reproduce --resume mends that")
+            raise folder.refused(told)
     if manifest.passed != all(own.values()):
         raise folder.refused(f"{MANIFEST} says otherwise than its checks whether all passed")
 
