@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from dpe_jax.errors import InputError
 from dpe_jax.folder import CONFIG, MANIFEST, read_json
+from dpe_jax.report import latex_cells
 from dpe_jax.report.content import Figure, File, Row, Table, Text
-from dpe_jax.report.numbers import rounds, written
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -132,10 +132,10 @@ class Folder:
             told = f"{len(heads)} headings for {len(head)} columns"
             raise self.refused(f"table {self._shown(name)} has {told}")
         head = heads or tuple(text.replace("_", " ") for text in head)
-        note = "Numbers are rounded to four digits; the CSV file has all."
-        shortened = any(rounds(cell) for row in rows for cell in row)
-        kept: tuple[Row, ...] = tuple(tuple(map(written, row)) for row in rows[:_MOST_ROWS])
-        notes = [note] if shortened else []
+        cells = self._cells(rows, files)
+        kept: tuple[Row, ...] = tuple(map(tuple, cells[:_MOST_ROWS]))
+        rounded = latex_cells.rounds(rows, cells)
+        notes = ["Numbers are rounded; the CSV file has all digits."] if rounded else []
         if len(rows) > _MOST_ROWS:
             notes.append(f"The first {_MOST_ROWS} of {len(rows)} rows.")
         held = tuple(self.file(path) for path in files)
@@ -147,6 +147,14 @@ class Folder:
         if len(sheets) != 1:
             raise self.refused(f"table {self._shown(name)} has {len(sheets)} CSV files, not one")
         return self._sheet(sheets[0])
+
+    def _cells(self, rows: list[list[str]], files: tuple[str, ...]) -> list[list[str]]:
+        """The cells of a table to the digits of its LaTeX file, if it has one."""
+        name = next((path for path in files if path.lower().endswith(".tex")), None)
+        try:
+            return latex_cells.shown(rows, "" if name is None else self.text(name))
+        except latex_cells.DisagreementError as error:
+            raise self.refused(f"{self._shown(str(name))} {error} of its CSV file") from error
 
     def file(self, name: str) -> File:
         """A file for the page to hold, unless it is large."""

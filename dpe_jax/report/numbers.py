@@ -7,6 +7,7 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _ONE = r"([-+−]?(\d[\d,]*(\.\d+)?(e-?\d+)?|∞)|–|none|NaN)"
 _CELL = re.compile(rf"{_ONE}( %)?( of {_ONE}| – {_ONE}| \[{_ONE}, {_ONE}\])?")
 _WORDS = {"": "–", "nan": "NaN", "inf": "∞", "+inf": "∞", "-inf": "−∞", "none": "none"}
+_WORDS |= {"true": "yes", "false": "no"}
 _WORDS |= {"infinity": "∞", "-infinity": "−∞"}
 _DIGITS = 4
 """Of a number of a file that are shown; one of no more is shown as it was written."""
@@ -67,7 +68,10 @@ def written(text: str) -> str:
     if rounds(word):
         return number(float(word), _DIGITS)
     mantissa, _, power = word.lower().partition("e")
-    return f"{mantissa}e{int(power)}" if power and _NUMBER.fullmatch(word) else word
+    if power and _NUMBER.fullmatch(word):
+        return f"{mantissa}e{int(power)}"
+    # The ends of an interval have powers like the number beside it.
+    return re.sub(r"(?<=\d)e([-+])0(?=\d)", r"e\1", word) if word.startswith("[") else word
 
 
 def rounds(text: str) -> bool:
