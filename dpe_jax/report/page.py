@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from dpe_jax.report.content import Cell, Figure, File, Page, Section, Table, Verdict
+from dpe_jax.report.markup import marked
 from dpe_jax.report.numbers import is_number, size
 
 MADE_BY = '<meta name="generator" content="dpe report">'
@@ -47,7 +48,9 @@ def html(page: Page) -> str:
     found = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    found.filters.update(size=size, uri=_uri, picture=_picture, base=_base, identity=id)
+    found.filters.update(
+        size=size, uri=_uri, picture=_picture, base=_base, identity=id, marked=marked
+    )
     template = found.from_string((files / "page.html").read_text("utf-8"))
     style = "\n" + style
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
