@@ -149,9 +149,33 @@ def test_the_page_asks_for_nothing_and_has_one_tree_of_names(page: Path) -> None
 def test_environment_and_settings_are_said(page: Path) -> None:
     found = pages.read(page)
     assert dict(found.table("Versions")[1:]) == VERSIONS
-    for text in ("platform cpu", "cpus 2", "21.8 s", "7.2 s", "31e2edcf47084313", "seed = 3"):
+    for text in ("platform cpu", "21.8 s", "7.2 s", "31e2edcf47084313", "seed = 3"):
         assert text in found.text
     assert DEVICE["machine"] in found.text
+    assert _fact(found, "processors") == ["2"]
+    # Earlier folders do not say.
+    assert _fact(found, "processor") == _fact(found, "operating system") == []
+
+
+def _fact(found: pages.Read, name: str) -> list[str]:
+    return [value for (_, term), (_, value) in itertools.pairwise(found.terms) if term == name]
+
+
+def test_the_processor_and_the_system_are_said_where_a_folder_has_them(folder: Path) -> None:
+    device = {**DEVICE, "cpu": "Xeon <8481C>", "cpus": 16, "os": "Linux 6.8, glibc 2.39"}
+    versions = {**VERSIONS, "gmpy2": "2.2.1"}
+    change(folder, device=device, versions=versions)
+    change(folder / "accuracy", device={**device, "cpus": 8}, versions=versions, resumed=True)
+    for name in ("objective", "quantization"):
+        change(folder / name, device=device, versions=versions)
+    found = report(folder)
+    assert _fact(found, "processor") == ["Xeon <8481C>"]
+    assert _fact(found, "processors") == ["16"]
+    assert _fact(found, "operating system") == ["Linux 6.8, glibc 2.39"]
+    assert _fact(found, "device") == ["platform cpu, kind cpu, count 1, machine x86_64"]
+    assert dict(found.table("Versions")[1:]) == versions
+    assert "Not made like the other parts: device: cpus 8." in remarks(found)
+    assert _fact(found, "resumed") == ["yes, and the time is that since then"]
 
 
 def test_a_part_has_a_page_of_its_own(folder: Path) -> None:

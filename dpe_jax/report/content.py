@@ -101,6 +101,8 @@ class Text:
 
     title: str
     text: str
+    printed: bool = True
+    """Whether it is open on paper, and not left out there."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from dpe_jax.errors import InputError
 from dpe_jax.folder import CONFIG, MANIFEST, read_json
 from dpe_jax.report import latex_cells
 from dpe_jax.report.content import Figure, File, Row, Table, Text
+from dpe_jax.report.settings_text import compact
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -100,8 +101,8 @@ class Folder:
             shown = f"{self._shown(name)}: {where}: {first['msg']}"
             raise self.refused(shown) from error
 
-    def config(self) -> Text:
-        """config.toml."""
+    def config(self, printed: bool = True) -> Text:
+        """config.toml, on paper too if it is to be `printed`."""
         import tomllib
 
         text = self.text(CONFIG)
@@ -109,7 +110,7 @@ class Folder:
             tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise self.refused(f"{self._shown(CONFIG)} is no valid TOML: {error}") from error
-        return Text(self._shown(CONFIG), text)
+        return Text(self._shown(CONFIG), compact(text), printed)
 
     def figure(self, name: str, caption: str, files: tuple[str, ...]) -> Figure:
         """A figure from its files, one of which is a PNG."""

@@ -74,11 +74,14 @@ def section(folder: Folder, part: entries.Part, of: entries.Reproduction | None)
             for name in dict.fromkeys((*part.versions, *of.versions))
             if part.versions.get(name) != of.versions.get(name)
         ]
-        device = [] if part.device == of.device else [f"device: {origin.described(part.device)}"]
+        other = origin.differing(part.device, of.device)
+        device = [f"device: {origin.described(other)}"] if other else []
         remarks.append(f"Not made like the other parts: {', '.join([*changed, *device])}.")
     if of is not None and part.scale != of.scale:
         remarks.append(f"Made at another scale: {part.scale}.")
-    facts = [] if of is None else [*origin.facts(part)[1:]]
+    facts = [] if of is None else [*origin.made(part)]
+    if part.resumed:
+        facts.append(("resumed", "yes, and the time is that since then"))
     if others:
         facts.append(("also in the folder of the part", ", ".join(others)))
     return Section(
@@ -91,7 +94,8 @@ def section(folder: Folder, part: entries.Part, of: entries.Reproduction | None)
         figures=figures,
         tables=tables,
         facts=tuple(facts),
-        texts=(folder.config(),) if of is not None else (),
+        # Ten of them fill sheets that are about results.
+        texts=(folder.config(printed=False),) if of is not None else (),
     )
 
 
