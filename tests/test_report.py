@@ -423,7 +423,7 @@ def test_many_checks_that_passed_are_folded_and_failed_ones_are_not(tmp_path: Pa
         ("k^2", "k^2", False),
         ("true", "yes", False),
         ("false", "no", False),
-        ("[7.93e-05, 8.31e-05]", "[7.93e-5, 8.31e-5]", False),
+        ("[7.93e-05, 8.31e-05]", "[7.93e-5, 8.31e-5]", True),
         ("0.3.0", "0.3.0", False),
         ("3 of 4,096", "3 of 4,096", True),
         ("1.2 [1.1, 1.3]", "1.2 [1.1, 1.3]", True),

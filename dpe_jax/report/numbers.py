@@ -5,7 +5,8 @@ import re
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _ONE = r"([-+−]?(\d[\d,]*(\.\d+)?(e-?\d+)?|∞)|–|none|NaN)"
-_CELL = re.compile(rf"{_ONE}( %)?( of {_ONE}| – {_ONE}| \[{_ONE}, {_ONE}\])?")
+_ENDS = rf"\[{_ONE}, {_ONE}\]"
+_CELL = re.compile(rf"({_ONE}( %)?( of {_ONE}| – {_ONE}| {_ENDS})?|{_ENDS})")
 _WORDS = {"": "–", "nan": "NaN", "inf": "∞", "+inf": "∞", "-inf": "−∞", "none": "none"}
 _WORDS |= {"true": "yes", "false": "no"}
 _WORDS |= {"infinity": "∞", "-infinity": "−∞"}
@@ -84,5 +85,5 @@ def rounds(text: str) -> bool:
 
 
 def is_number(text: str) -> bool:
-    """Whether a cell is to be aligned with numbers: 1.2, 3 of 4, 0.5 %, 1.2 [1.1, 1.3], –."""
+    """Whether a cell is aligned with numbers: 1.2, 3 of 4, 0.5 %, 1.2 [1.1, 1.3], [1, 2], –."""
     return bool(_CELL.fullmatch(text))

@@ -28,8 +28,8 @@ _FEW_CHECKS = 10
 _FEW_ROWS = 15
 """Of a table that is kept on one sheet of paper."""
 
-_MANY, _MOST = 10, 15
-"""Columns from which a table is set smaller on paper, and words are broken anywhere."""
+_WIDE, _MANY, _MOST = 8, 10, 15
+"""Columns from which a table is set smaller; more so on paper; and words are broken anywhere."""
 
 _LONG = 28
 """Characters from which a cell of a table is given some width to break lines in."""
@@ -106,7 +106,11 @@ def _extent(table: Table) -> str:
     """Classes by how many rows and columns there are: how small it has to be on paper."""
     kinds = ["short"] if len(table.rows) <= _FEW_ROWS else []
     columns = len(table.head)
-    kinds += [name for name, least in (("many", _MANY), ("most", _MOST)) if columns >= least]
+    kinds += [
+        name
+        for name, least in (("wide", _WIDE), ("many", _MANY), ("most", _MOST))
+        if columns >= least
+    ]
     return " ".join(["table", *kinds])
 
 
