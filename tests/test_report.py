@@ -15,7 +15,6 @@ from made_reports import BOUND, DEVICE, VERSIONS, change, part, reproduction, wh
 from PIL import Image
 
 from dpe_jax import cli
-from dpe_jax.report import numbers
 
 
 @pytest.fixture(scope="module")
@@ -373,29 +372,6 @@ def test_other_folders_and_files_are_refused(
     assert line.startswith("dpe: --out = ")
 
 
-def test_long_tables_are_cut_and_say_so(folder: Path) -> None:
-    table = folder / "accuracy" / "tables" / "accuracy.csv"
-    made_reports.sheet(table, [["k", "gap"], *([k, k * k] for k in range(1000))])
-    found = report(folder)
-    rows = found.table("Accuracy of every method")
-    assert len(rows) == 201
-    assert "The first 200 of 1000 rows." in found.text
-    links = [link for link in found.links if link.get("download") == "accuracy-tables-accuracy.csv"]
-    assert pages.held(links[0]) == table.read_bytes()
-
-
-def test_heads_of_tables_are_for_reading(folder: Path) -> None:
-    manifest = json.loads((folder / "quantization" / "manifest.json").read_text())
-    heads = ["agents", "article", "½(n−1)²dδ²", "measured", "± s.e.", "said"]
-    manifest["tables"][0]["heads"] = heads
-    made_reports.write(folder / "quantization", manifest)
-    table = folder / "accuracy" / "tables" / "accuracy.csv"
-    made_reports.sheet(table, [["k", "gap_mean_state [1]"], [1, 2]])
-    found = report(folder)
-    assert found.table("Quantization error: bound and measurement")[0] == heads
-    assert found.table("Accuracy of every method")[0] == ["k", "gap mean state [1]"]
-
-
 def test_many_checks_that_passed_are_folded_and_failed_ones_are_not(tmp_path: Path) -> None:
     checks = [(f"check {place}", place != 7, "as told") for place in range(12)]
     whole(tmp_path, [part(tmp_path, "accuracy", "Accuracy", checks=checks)])
@@ -406,52 +382,6 @@ def test_many_checks_that_passed_are_folded_and_failed_ones_are_not(tmp_path: Pa
     assert names == ["check 7", "check 7", *(f"check {p}" for p in range(12) if p != 7)]
     assert found.ancestors("check 7") == [["ul"], ["ul"]]
     assert found.ancestors("check 3") == [["details", "ul"]]
-
-
-@pytest.mark.parametrize(
-    ("text", "shown", "aligned"),
-    [
-        ("0.00405", "0.00405", True),
-        ("2.4983105e-05", "2.498e-5", True),
-        ("12345.678", "12,346", True),
-        ("123456", "123456", True),
-        ("-0.123456", "-0.1235", True),
-        ("1e400", "1e400", True),
-        ("-inf", "−∞", True),
-        ("nan", "NaN", True),
-        ("", "–", True),
-        ("k^2", "k^2", False),
-        ("true", "yes", False),
-        ("false", "no", False),
-        ("[7.93e-05, 8.31e-05]", "[7.93e-5, 8.31e-5]", True),
-        ("0.3.0", "0.3.0", False),
-        ("3 of 4,096", "3 of 4,096", True),
-        ("1.2 [1.1, 1.3]", "1.2 [1.1, 1.3]", True),
-        ("2026-11-22T21:13:32Z", "2026-11-22T21:13:32Z", False),
-    ],
-)
-def test_cells(text: str, shown: str, aligned: bool) -> None:
-    assert numbers.written(text) == shown
-    assert numbers.is_number(shown) is aligned
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (None, "none"),
-        (4096, "4,096"),
-        (0.0, "0"),
-        (0.00113119, "0.00113"),
-        (1.13119e-5, "1.13e-5"),
-        (9.9999e-4, "1.00e-3"),
-        (12345.6, "12,346"),
-        (-2.5, "-2.5"),
-        (float("nan"), "NaN"),
-        (float("-inf"), "−∞"),
-    ],
-)
-def test_numbers(value: float | None, shown: str) -> None:
-    assert numbers.number(value) == shown
 
 
 def test_help_does_not_import_what_writes_pages() -> None:

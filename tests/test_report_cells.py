@@ -9,10 +9,10 @@ from pathlib import Path
 import pages
 import pytest
 from command_line import refusal
-from made_reports import part, whole
+from made_reports import part, reproduction, sheet, whole, write
 
 from dpe_jax import cli
-from dpe_jax.report import latex_cells
+from dpe_jax.report import latex_cells, numbers
 from dpe_jax.reproduce import latex
 from dpe_jax.reproduce.part import Column, Table
 
@@ -129,3 +129,79 @@ def test_without_rows_in_latex_numbers_have_four_digits(tmp_path: Path) -> None:
     assert cli.main(["report", str(folder)]) == 0
     found = pages.read(folder / "report.html")
     assert found.table("measured over 256 runs")[1] == ["2", "0.002251"]
+
+
+def _page(folder: Path) -> pages.Read:
+    assert cli.main(["report", str(folder)]) == 0
+    return pages.read(folder / "report.html")
+
+
+def test_long_tables_are_cut_and_say_so(tmp_path: Path) -> None:
+    folder = reproduction(tmp_path)
+    table = folder / "accuracy" / "tables" / "accuracy.csv"
+    sheet(table, [["k", "gap"], *([k, k * k] for k in range(1000))])
+    found = _page(folder)
+    rows = found.table("Accuracy of every method")
+    assert len(rows) == 201
+    assert "The first 200 of 1000 rows." in found.text
+    links = [link for link in found.links if link.get("download") == "accuracy-tables-accuracy.csv"]
+    assert pages.held(links[0]) == table.read_bytes()
+
+
+def test_heads_of_tables_are_for_reading(tmp_path: Path) -> None:
+    folder = reproduction(tmp_path)
+    manifest = json.loads((folder / "quantization" / "manifest.json").read_text())
+    heads = ["agents", "article", "½(n−1)²dδ²", "measured", "± s.e.", "said"]
+    manifest["tables"][0]["heads"] = heads
+    write(folder / "quantization", manifest)
+    table = folder / "accuracy" / "tables" / "accuracy.csv"
+    sheet(table, [["k", "gap_mean_state [1]"], [1, 2]])
+    found = _page(folder)
+    assert found.table("Quantization error: bound and measurement")[0] == heads
+    assert found.table("Accuracy of every method")[0] == ["k", "gap mean state [1]"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "aligned"),
+    [
+        ("0.00405", "0.00405", True),
+        ("2.4983105e-05", "2.498e-5", True),
+        ("12345.678", "12,346", True),
+        ("123456", "123456", True),
+        ("-0.123456", "-0.1235", True),
+        ("1e400", "1e400", True),
+        ("-inf", "−∞", True),
+        ("nan", "NaN", True),
+        ("", "–", True),
+        ("k^2", "k^2", False),
+        ("true", "yes", False),
+        ("false", "no", False),
+        ("[7.93e-05, 8.31e-05]", "[7.93e-5, 8.31e-5]", True),
+        ("0.3.0", "0.3.0", False),
+        ("3 of 4,096", "3 of 4,096", True),
+        ("1.2 [1.1, 1.3]", "1.2 [1.1, 1.3]", True),
+        ("2026-11-22T21:13:32Z", "2026-11-22T21:13:32Z", False),
+    ],
+)
+def test_cells(text: str, shown: str, aligned: bool) -> None:
+    assert numbers.written(text) == shown
+    assert numbers.is_number(shown) is aligned
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "none"),
+        (4096, "4,096"),
+        (0.0, "0"),
+        (0.00113119, "0.00113"),
+        (1.13119e-5, "1.13e-5"),
+        (9.9999e-4, "1.00e-3"),
+        (12345.6, "12,346"),
+        (-2.5, "-2.5"),
+        (float("nan"), "NaN"),
+        (float("-inf"), "−∞"),
+    ],
+)
+def test_numbers(value: float | None, shown: str) -> None:
+    assert numbers.number(value) == shown
