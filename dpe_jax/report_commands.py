@@ -34,13 +34,16 @@ def run_report(
         accepted = f"a writable file ({error.strerror or error})"
         raise InputError("--out", str(out), accepted) from error
     if screen:
-        screen.print(_told(page), soft_wrap=True)
+        for line in _told(page):
+            screen.print(line, soft_wrap=True)
         screen.print(f"written to {out} ({size(len(data))})", soft_wrap=True)
     return 0, {
         "page": str(out),
         "bytes": len(data),
         "sections": [section.title for section in page.sections],
         "passed": page.passed,
+        **_parts(page),
+        **_claims(page),
     }
 
 
@@ -59,12 +62,45 @@ def _check_replaceable(out: Path) -> None:
         raise InputError("--out", str(out), accepted) from error
 
 
-def _told(page: Page) -> str:
-    """How many checks failed, in one line."""
+def _parts(page: Page) -> dict[str, Any]:
+    """How far a reproduction is; nothing of another result."""
+    if page.parts is None:
+        return {}
+    asked, missing = page.parts.asked, page.parts.missing
+    counted = {"parts_finished": len(asked) - len(missing), "parts_asked": len(asked)}
+    return counted | {"parts_missing": list(missing)}
+
+
+def _claims(page: Page) -> dict[str, Any]:
+    """Which of the article's claims hold; nothing where none was measured."""
+    found = {one.name: one.holds for _, one in page.claims}
+    if not found:
+        return {}
+    contradicted = [name for name, holds in found.items() if not holds]
+    counted = {"hold": len(found) - len(contradicted), "measured": len(found)}
+    return {"claims": counted | {"contradicted": contradicted}}
+
+
+def _told(page: Page) -> list[str]:
+    """How much is there, how many checks failed, and which claims do not hold: a line each."""
+    lines = [f"{page.title}: {_checked(page)}"]
+    if page.parts is not None and page.parts.missing:
+        missing = ", ".join(page.parts.missing)
+        lines = [f"{page.title}: {page.parts.told}; missing: {missing}", _checked(page)]
+        lines.append(f"this goes on: {page.parts.goes_on}")
+    against = [one.name for _, one in page.claims if not one.holds]
+    if page.claims:
+        lines.append(page.claims_told + (f"; not: {'; '.join(against)}" if against else ""))
+    return lines
+
+
+def _checked(page: Page) -> str:
+    """How many checks failed."""
     found = page.verdicts
     if not found:
-        return f"{page.title}: nothing was checked"
+        return "nothing was checked"
     failed = [f"{section.title}: {one.name}" for section, one in found if not one.passed]
+    of = "checks" if page.finished else "checks of the finished parts"
     if not failed:
-        return f"{page.title}: {len(found)} of {len(found)} checks passed"
-    return f"{page.title}: {len(failed)} of {len(found)} checks FAILED: {'; '.join(failed)}"
+        return f"{len(found)} of {len(found)} {of} passed"
+    return f"{len(failed)} of {len(found)} {of} FAILED: {'; '.join(failed)}"

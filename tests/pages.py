@@ -15,6 +15,10 @@ _WHOLE = ("caption", "th", "td", "li", "dt", "dd", "h1", "h2", "h3", "h4")
 """Elements whose text is kept."""
 
 
+_MARKS = {"code": "`", "sub": "_", "sup": "^"}
+"""What stands in plain text where an element begins."""
+
+
 class Read(HTMLParser):
     """What is on a page; refuses one whose tags do not match."""
 
@@ -40,6 +44,7 @@ class Read(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
         self.tags.append((tag, found))
+        self._say(_MARKS.get(tag, ""))
         if found.get("id"):
             self.ids.append(str(found["id"]))
         if tag == "img":
@@ -59,6 +64,7 @@ class Read(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self._open.pop() == tag
+        self._say("`" if tag == "code" else "")
         if tag in _WHOLE:
             said = " ".join("".join(self._kept.pop()).split())
             if tag == "caption":
@@ -78,6 +84,9 @@ class Read(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._open and self._open[-1] == "style":
             return
+        self._say(data)
+
+    def _say(self, data: str) -> None:
         for kept in self._kept:
             kept.append(data)
         self.text += data

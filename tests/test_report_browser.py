@@ -1,5 +1,6 @@
 """Pages of `dpe report` in a real browser: on phones, on screens, in the dark and on paper."""
 
+import io
 import itertools
 import re
 from collections.abc import Iterator
@@ -8,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import browsing
 import made_reports
+import numpy as np
 import pytest
 from browsing import Scheme, Visit
+from PIL import Image
 
 from dpe_jax import cli
 
@@ -75,7 +78,11 @@ def test_on_paper_it_is_light_open_and_within_the_sheet(
         assert visit.faults() == []
         ground = visit.evaluate("getComputedStyle(document.documentElement).backgroundColor")
         assert ground == "rgb(255, 255, 255)"
-        assert visit.evaluate(_SETTINGS) >= 1
+        # Of a reproduction settings are left out, and nothing else is folded in the small one.
+        settings = visit.evaluate("document.querySelectorAll('.unprinted').length")
+        assert bool(settings) is (name in ("reproduction", "committed"))
+        assert visit.evaluate(_UNPRINTED) == settings
+        assert visit.evaluate(_SETTINGS) >= (name != "reproduction")
         # 265 of 297 mm, of which a caption needs some.
         heights = visit.evaluate(
             "[...document.images].map(image => image.getBoundingClientRect().height)"
@@ -88,12 +95,60 @@ def test_on_paper_it_is_light_open_and_within_the_sheet(
 
 # Folds that can be read; one that is shut can not.
 _SETTINGS = """() => {
-  const texts = [...document.querySelectorAll('details > :not(summary)')];
+  const texts = [...document.querySelectorAll('details:not(.unprinted) > :not(summary)')];
   const open = texts.filter(text =>
     text.checkVisibility({contentVisibilityAuto: true, visibilityProperty: true})
     && text.getBoundingClientRect().height > 20);
   return open.length === texts.length ? open.length : 0;
 }"""
+
+
+# Settings that take no place.
+_UNPRINTED = """() => [...document.querySelectorAll('.unprinted')]
+  .filter(one => one.getBoundingClientRect().height === 0).length"""
+
+
+def test_on_a_screen_no_table_is_cut_and_names_of_rows_are_on_one_line(
+    written: dict[str, Path], browser: "Browser"
+) -> None:
+    with Visit(browser, written["committed"], 1280, "light") as visit:
+        boxes = visit.evaluate(
+            "[...document.querySelectorAll('.table .scroll')]"
+            ".map(box => [box.parentElement.id, box.scrollWidth, box.clientWidth])"
+        )
+        wide = [each for each, inner, outer in boxes if inner > outer]
+        assert len(boxes) > 10
+        assert wide == []
+        lines = visit.evaluate(
+            "[...document.querySelectorAll('tbody th:not(.long)')]"
+            ".map(cell => getComputedStyle(cell).whiteSpace)"
+        )
+        assert set(lines) == {"nowrap"}
+        # Settings of parts are there to be unfolded.
+        assert visit.evaluate(_UNPRINTED) == 0
+
+
+def test_a_figure_that_is_wider_than_a_phone_has_a_shadow_until_its_end(
+    written: dict[str, Path], browser: "Browser"
+) -> None:
+    for scheme in SCHEMES:
+        with Visit(browser, written["committed"], 375, scheme) as visit:
+            card = visit.page.locator("figure.page .card").first
+            assert card.evaluate("card => card.scrollWidth - card.clientWidth") > 100
+            begun = _edge(card.screenshot())
+            card.evaluate("card => { card.scrollLeft = card.scrollWidth; }")
+            ended = _edge(card.screenshot())
+            # Grey, where the picture is white.
+            assert begun < 215
+            assert ended > 245
+
+
+def _edge(picture: bytes) -> float:
+    """How light the last columns of a card are within its border, in the middle of it."""
+    with Image.open(io.BytesIO(picture)) as image:
+        levels = np.asarray(image.convert("L"), dtype=float)
+    rows, columns = levels.shape
+    return float(np.median(levels[rows // 4 : -rows // 4, columns - 5 : columns - 3]))
 
 
 def test_on_a_screen_settings_are_folded_until_they_are_asked_for(
@@ -224,7 +279,7 @@ def test_the_policy_of_a_page_holds_scripts_styles_and_requests_back(
 def test_a_fold_that_stays_shut_on_paper_would_be_found(
     written: dict[str, Path], browser: "Browser", tmp_path: Path
 ) -> None:
-    text = written["reproduction"].read_text(encoding="utf-8")
+    text = written["run"].read_text(encoding="utf-8")
     text = re.sub(r"<meta http-equiv=[^>]*>", "", text)
     path = tmp_path / "shut.html"
     path.write_text(text.replace("details::details-content", ".none"), encoding="utf-8")

@@ -13,6 +13,7 @@ from command_line import refusal, the_object
 from small import write
 
 from dpe_jax import cli
+from dpe_jax.report.settings_text import compact
 
 RESULTS = Path(__file__).parent.parent / "results"
 RUN = RESULTS / "runs" / "five-agents"
@@ -77,7 +78,8 @@ def test_every_number_of_a_run_is_that_of_its_files(tmp_path: Path) -> None:
     ]
     assert dict(found.table("Versions")[1:]) == manifest["versions"]
     assert manifest["config_hash"] in found.text
-    assert (RUN / "config.toml").read_text(encoding="utf-8").strip() in found.text
+    text = (RUN / "config.toml").read_text(encoding="utf-8")
+    assert compact(text).strip() in found.text
     checks = [*summary["checks"], {"name": "Every integer of the replay is equal", "passed": True}]
     verdicts = found.lists["verdicts"]
     assert len(verdicts) == len(checks)

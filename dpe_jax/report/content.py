@@ -66,11 +66,43 @@ class Verdict:
 
 
 @dataclasses.dataclass(frozen=True)
+class Claim:
+    """A claim of the article, and whether it holds when it is measured: no check of ours."""
+
+    name: str
+    holds: bool
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """How far a reproduction is."""
+
+    finished: tuple[str, ...]
+    asked: tuple[str, ...]
+    goes_on: str
+    """The command that makes the others."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Those that were asked for and are not there."""
+        return tuple(name for name in self.asked if name not in self.finished)
+
+    @property
+    def told(self) -> str:
+        """4 of 10 parts finished."""
+        there = len(self.asked) - len(self.missing)
+        return f"{there} of {len(self.asked)} parts finished"
+
+
+@dataclasses.dataclass(frozen=True)
 class Text:
     """A file as text, folded until it is asked for."""
 
     title: str
     text: str
+    printed: bool = True
+    """Whether it is open on paper, and not left out there."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,6 +116,8 @@ class Section:
     remarks: tuple[str, ...] = ()
     """What is missing, or must be known beside the numbers."""
     verdicts: tuple[Verdict, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    """Those that its tables tell of; they are listed with the verdict of the page."""
     points: tuple[str, ...] = ()
     """Findings in words, as a list."""
     figures: tuple[Figure, ...] = ()
@@ -110,6 +144,8 @@ class Page:
     facts: tuple[tuple[str, str], ...]
     remarks: tuple[str, ...]
     sections: tuple[Section, ...]
+    parts: Parts | None = None
+    """Of a whole reproduction."""
 
     def walk(self) -> Iterator[Section]:
         """All sections, those within others too, in the order of the page."""
@@ -120,6 +156,22 @@ class Page:
     def verdicts(self) -> tuple[tuple[Section, Verdict], ...]:
         """Every check with its section."""
         return tuple((section, one) for section in self.walk() for one in section.verdicts)
+
+    @property
+    def claims(self) -> tuple[tuple[Section, Claim], ...]:
+        """Every claim with its section."""
+        return tuple((section, one) for section in self.walk() for one in section.claims)
+
+    @property
+    def claims_told(self) -> str:
+        """2 of 6 of the article's privacy claims hold when measured."""
+        held = sum(one.holds for _, one in self.claims)
+        return f"{held} of {len(self.claims)} of the article's privacy claims hold when measured"
+
+    @property
+    def finished(self) -> bool:
+        """Whether no part is missing that was asked for."""
+        return self.parts is None or not self.parts.missing
 
     @property
     def noted(self) -> tuple[Section, ...]:

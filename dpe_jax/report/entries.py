@@ -69,6 +69,7 @@ class Part(Origin):
     kind: Literal["part"]
     part: str
     title: str
+    resumed: bool = False
     scale: str
     checks: tuple[Check, ...]
     differs: str

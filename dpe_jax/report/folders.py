@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from dpe_jax.errors import InputError
 from dpe_jax.folder import CONFIG, MANIFEST, read_json
+from dpe_jax.report import latex_cells
 from dpe_jax.report.content import Figure, File, Row, Table, Text
-from dpe_jax.report.numbers import rounds, written
+from dpe_jax.report.settings_text import compact
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,22 +32,31 @@ _SCREEN_DPI = 200.0
 
 
 class Folder:
-    """A folder whose files are read; `top` is the one that the page is of."""
+    """A folder whose files are read; `top` is the one that the page is of.
 
-    def __init__(self, path: Path, top: Path | None = None) -> None:
+    `cure` is the command that makes anew what is missing or damaged, where there is one.
+    """
+
+    def __init__(self, path: Path, top: Path | None = None, cure: str = "") -> None:
         self.path = path
         self.top = path if top is None else top
+        self.cure = cure
+
+    def cured(self, cure: str) -> "Folder":
+        """The same, with the command that cures it."""
+        return Folder(self.path, self.top, cure)
 
     def within(self, name: str) -> "Folder":
         """A folder in this one; refused if it is none, or lies elsewhere."""
-        folder = Folder(self._inside(name), self.top)
+        folder = Folder(self._inside(name), self.top, self.cure)
         if not folder.path.is_dir():
             raise self.refused(f"{self._shown(name)}/ is missing")
         return folder
 
     def refused(self, why: str) -> InputError:
         """The error that says what is wrong with the folder."""
-        return InputError("DIR", str(self.top), f"a whole result ({why})")
+        cure = f"; {self.cure} makes anew what is damaged" if self.cure else ""
+        return InputError("DIR", str(self.top), f"a whole result ({why}{cure})")
 
     def has(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -91,8 +101,8 @@ class Folder:
             shown = f"{self._shown(name)}: {where}: {first['msg']}"
             raise self.refused(shown) from error
 
-    def config(self) -> Text:
-        """config.toml."""
+    def config(self, printed: bool = True) -> Text:
+        """config.toml, on paper too if it is to be `printed`."""
         import tomllib
 
         text = self.text(CONFIG)
@@ -100,7 +110,7 @@ class Folder:
             tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise self.refused(f"{self._shown(CONFIG)} is no valid TOML: {error}") from error
-        return Text(self._shown(CONFIG), text)
+        return Text(self._shown(CONFIG), compact(text), printed)
 
     def figure(self, name: str, caption: str, files: tuple[str, ...]) -> Figure:
         """A figure from its files, one of which is a PNG."""
@@ -118,22 +128,34 @@ class Folder:
         self, name: str, caption: str, files: tuple[str, ...], heads: tuple[str, ...] = ()
     ) -> Table:
         """A table from its files, one of which is CSV, under its `heads` or those of the file."""
-        sheets = [path for path in files if path.lower().endswith(".csv")]
-        if len(sheets) != 1:
-            raise self.refused(f"table {self._shown(name)} has {len(sheets)} CSV files, not one")
-        head, *rows = self._sheet(sheets[0])
+        head, *rows = self.sheet(name, files)
         if heads and len(heads) != len(head):
             told = f"{len(heads)} headings for {len(head)} columns"
             raise self.refused(f"table {self._shown(name)} has {told}")
         head = heads or tuple(text.replace("_", " ") for text in head)
-        note = "Numbers are rounded to four digits; the CSV file has all."
-        shortened = any(rounds(cell) for row in rows for cell in row)
-        kept: tuple[Row, ...] = tuple(tuple(map(written, row)) for row in rows[:_MOST_ROWS])
-        notes = [note] if shortened else []
+        cells = self._cells(rows, files)
+        kept: tuple[Row, ...] = tuple(map(tuple, cells[:_MOST_ROWS]))
+        rounded = latex_cells.rounds(rows, cells)
+        notes = ["Numbers are rounded; the CSV file has all digits."] if rounded else []
         if len(rows) > _MOST_ROWS:
             notes.append(f"The first {_MOST_ROWS} of {len(rows)} rows.")
         held = tuple(self.file(path) for path in files)
         return Table(caption, head, kept, " ".join(notes), held)
+
+    def sheet(self, name: str, files: tuple[str, ...]) -> list[list[str]]:
+        """The rows of a table, its head first, by its files."""
+        sheets = [path for path in files if path.lower().endswith(".csv")]
+        if len(sheets) != 1:
+            raise self.refused(f"table {self._shown(name)} has {len(sheets)} CSV files, not one")
+        return self._sheet(sheets[0])
+
+    def _cells(self, rows: list[list[str]], files: tuple[str, ...]) -> list[list[str]]:
+        """The cells of a table to the digits of its LaTeX file, if it has one."""
+        name = next((path for path in files if path.lower().endswith(".tex")), None)
+        try:
+            return latex_cells.shown(rows, "" if name is None else self.text(name))
+        except latex_cells.DisagreementError as error:
+            raise self.refused(f"{self._shown(str(name))} {error} of its CSV file") from error
 
     def file(self, name: str) -> File:
         """A file for the page to hold, unless it is large."""
@@ -163,7 +185,8 @@ class Folder:
         parts = PurePosixPath(name).parts
         outside = PurePosixPath(name).is_absolute() or ".." in parts or not parts or "\\" in name
         if outside or not path.resolve().is_relative_to(self.path.resolve()):
-            raise self.refused(f"{name!r} in {self._shown(MANIFEST)} is no path within the folder")
+            told = f"{name!r} in {self._shown(MANIFEST)} is no path within the folder"
+            raise self.cured("").refused(told)
         return path
 
     def _shown(self, name: str) -> str:

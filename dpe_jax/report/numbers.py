@@ -5,8 +5,10 @@ import re
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _ONE = r"([-+−]?(\d[\d,]*(\.\d+)?(e-?\d+)?|∞)|–|none|NaN)"
-_CELL = re.compile(rf"{_ONE}( %)?( of {_ONE}| – {_ONE}| \[{_ONE}, {_ONE}\])?")
+_ENDS = rf"\[{_ONE}, {_ONE}\]"
+_CELL = re.compile(rf"({_ONE}( %)?( of {_ONE}| – {_ONE}| {_ENDS})?|{_ENDS})")
 _WORDS = {"": "–", "nan": "NaN", "inf": "∞", "+inf": "∞", "-inf": "−∞", "none": "none"}
+_WORDS |= {"true": "yes", "false": "no"}
 _WORDS |= {"infinity": "∞", "-infinity": "−∞"}
 _DIGITS = 4
 """Of a number of a file that are shown; one of no more is shown as it was written."""
@@ -67,7 +69,10 @@ def written(text: str) -> str:
     if rounds(word):
         return number(float(word), _DIGITS)
     mantissa, _, power = word.lower().partition("e")
-    return f"{mantissa}e{int(power)}" if power and _NUMBER.fullmatch(word) else word
+    if power and _NUMBER.fullmatch(word):
+        return f"{mantissa}e{int(power)}"
+    # The ends of an interval have powers like the number beside it.
+    return re.sub(r"(?<=\d)e([-+])0(?=\d)", r"e\1", word) if word.startswith("[") else word
 
 
 def rounds(text: str) -> bool:
@@ -80,5 +85,5 @@ def rounds(text: str) -> bool:
 
 
 def is_number(text: str) -> bool:
-    """Whether a cell is to be aligned with numbers: 1.2, 3 of 4, 0.5 %, 1.2 [1.1, 1.3], –."""
+    """Whether a cell is aligned with numbers: 1.2, 3 of 4, 0.5 %, 1.2 [1.1, 1.3], [1, 2], –."""
     return bool(_CELL.fullmatch(text))

@@ -21,10 +21,21 @@ def environment(
     )
 
 
+_MACHINE = {"cpu": "processor", "cpus": "processors", "os": "operating system"}
+"""Entries of a device that are facts of their own; not all manifests have them."""
+
+
 def facts(origin: Origin) -> tuple[tuple[str, str], ...]:
     """All but the versions."""
-    found = [("device", described(origin.device)), ("seed", str(origin.seed))]
-    found.append(("time", took(origin.seconds)))
+    others = {name: value for name, value in origin.device.items() if name not in _MACHINE}
+    own = [(told, _said(origin.device.get(name))) for name, told in _MACHINE.items()]
+    known = [(told, value) for told, value in own if value]
+    return ("device", described(others)), *known, *made(origin)
+
+
+def made(origin: Origin) -> tuple[tuple[str, str], ...]:
+    """When, in what time and by which settings, whatever it was made on."""
+    found = [("seed", str(origin.seed)), ("time", took(origin.seconds))]
     if origin.config_hash:
         found.append(("config hash", origin.config_hash))
     if origin.written:
@@ -43,6 +54,22 @@ def took(given: float | dict[str, float]) -> str:
 def described(entries: dict[str, Any]) -> str:
     """platform cpu, count 1; lists and tables by their size."""
     return ", ".join(f"{name} {_value(value)}" for name, value in entries.items()) or "not said"
+
+
+def differing(device: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a device that another has not, or not so."""
+    return {
+        name: device.get(name)
+        for name in dict.fromkeys((*device, *other))
+        if device.get(name) != other.get(name)
+    }
+
+
+def _said(value: Any) -> str:
+    """A fact of a machine, or nothing."""
+    if value is None or value == "":
+        return ""
+    return described(value) if isinstance(value, dict) else _value(value)
 
 
 def _value(value: Any) -> str:

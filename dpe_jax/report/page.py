@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from dpe_jax.report.content import Cell, Figure, File, Page, Section, Table, Verdict
+from dpe_jax.report.markup import marked
 from dpe_jax.report.numbers import is_number, size
 
 MADE_BY = '<meta name="generator" content="dpe report">'
@@ -27,8 +28,8 @@ _FEW_CHECKS = 10
 _FEW_ROWS = 15
 """Of a table that is kept on one sheet of paper."""
 
-_MANY, _MOST = 10, 15
-"""Columns from which a table is set smaller on paper, and words are broken anywhere."""
+_WIDE, _MANY, _MOST = 8, 10, 15
+"""Columns from which a table is set smaller; more so on paper; and words are broken anywhere."""
 
 _LONG = 28
 """Characters from which a cell of a table is given some width to break lines in."""
@@ -47,7 +48,9 @@ def html(page: Page) -> str:
     found = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    found.filters.update(size=size, uri=_uri, picture=_picture, base=_base, identity=id)
+    found.filters.update(
+        size=size, uri=_uri, picture=_picture, base=_base, identity=id, marked=marked
+    )
     template = found.from_string((files / "page.html").read_text("utf-8"))
     style = "\n" + style
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -103,7 +106,11 @@ def _extent(table: Table) -> str:
     """Classes by how many rows and columns there are: how small it has to be on paper."""
     kinds = ["short"] if len(table.rows) <= _FEW_ROWS else []
     columns = len(table.head)
-    kinds += [name for name, least in (("many", _MANY), ("most", _MOST)) if columns >= least]
+    kinds += [
+        name
+        for name, least in (("wide", _WIDE), ("many", _MANY), ("most", _MOST))
+        if columns >= least
+    ]
     return " ".join(["table", *kinds])
 
 

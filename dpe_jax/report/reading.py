@@ -1,11 +1,11 @@
 """Which command wrote a folder, and what a page says of it."""
 
-import json
 from pathlib import Path
+from typing import Any
 
 from dpe_jax.errors import InputError
-from dpe_jax.folder import AUDIT, CONFIG, MANIFEST, SUMMARY, read_json
-from dpe_jax.report import audits, experiments, reproduced, swept
+from dpe_jax.folder import AUDIT, CONFIG, MANIFEST, SUMMARY
+from dpe_jax.report import audits, experiments, reproduced, resuming, swept
 from dpe_jax.report.content import Page
 from dpe_jax.report.folders import Folder
 
@@ -25,7 +25,7 @@ def read(path: Path) -> Page:
             return audits.page(folder)
         if not folder.has(MANIFEST):
             raise InputError("DIR", str(path), _accepted(path))
-        manifest = folder.json(MANIFEST)
+        manifest = _manifest(folder)
         kind = manifest.get("kind")
         if kind == "reproduce":
             return reproduced.whole(folder)
@@ -39,19 +39,18 @@ def read(path: Path) -> Page:
         raise InputError("DIR", str(path), accepted) from error
 
 
+def _manifest(folder: Folder) -> dict[str, Any]:
+    try:
+        return folder.json(MANIFEST)
+    except InputError:
+        return folder.cured(resuming.unread(folder.path)).json(MANIFEST)
+
+
 def _accepted(path: Path) -> str:
     """What would be, and what is near it."""
     accepted = "a folder that dpe reproduce, run, sweep or audit wrote"
+    if cure := resuming.unread(path):
+        return f"{accepted} ({MANIFEST} is missing, which {cure} writes)"
     if any((path / name).is_file() for name in (SUMMARY, CONFIG)):
         return f"{accepted} ({MANIFEST} is missing)"
-    inner = sorted(child for child in path.iterdir() if _is_part(child / MANIFEST))
-    if inner:
-        return f"{accepted} ({MANIFEST} is missing, which dpe reproduce --resume writes)"
     return accepted
-
-
-def _is_part(manifest: Path) -> bool:
-    try:
-        return read_json(manifest).get("kind") == "part"
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
-        return False

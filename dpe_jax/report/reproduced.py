@@ -1,22 +1,21 @@
 """A folder of `dpe reproduce`, or that of one of its parts."""
 
 from dpe_jax.folder import CONFIG, MANIFEST, REPORT
-from dpe_jax.report import entries, origin
-from dpe_jax.report.content import Page, Section, Verdict
+from dpe_jax.report import claimed, entries, origin, resuming
+from dpe_jax.report.content import Page, Parts, Section, Verdict
 from dpe_jax.report.folders import Folder
 
 
 def whole(folder: Folder) -> Page:
     """All parts that the manifest names, in its order."""
     manifest = folder.model(MANIFEST, entries.Reproduction)
+    asked = manifest.asked or manifest.parts
+    goes_on = resuming.command(folder.top, manifest.scale, manifest.seed, asked)
+    folder = folder.cured(goes_on)
     parts = {name: _read(folder.within(name), name) for name in manifest.parts}
     _check_same(folder, manifest, parts)
-    remarks = [
-        f"Not finished: {name}; dpe reproduce --resume goes on."
-        for name in manifest.asked
-        if name not in parts
-    ]
-    remarks += _unknown(folder, {MANIFEST, *manifest.parts})
+    remarks = _unknown(folder, {MANIFEST, *manifest.parts})
+    found = Parts(manifest.parts, asked, goes_on)
     sections = [section(folder.within(name), part, manifest) for name, part in parts.items()]
     environment = origin.environment(manifest, more=(("started", manifest.started),))
     return Page(
@@ -29,18 +28,20 @@ def whole(folder: Folder) -> Page:
         ),
         (
             ("scale", manifest.scale),
-            ("parts", str(len(parts))),
+            ("parts", str(len(parts)) if not found.missing else found.told),
             ("time", origin.took(manifest.seconds)),
             ("seed", str(manifest.seed)),
             ("dpe-jax", manifest.versions.get("dpe-jax", "not said")),
         ),
         tuple(remarks),
         (*sections, environment),
+        found,
     )
 
 
 def single(folder: Folder) -> Page:
     """One part by itself."""
+    folder = folder.cured(resuming.of_one(folder.path))
     part = folder.model(MANIFEST, entries.Part)
     found = section(folder, part, None)
     environment = origin.environment(part, (folder.config(),))
@@ -73,11 +74,14 @@ def section(folder: Folder, part: entries.Part, of: entries.Reproduction | None)
             for name in dict.fromkeys((*part.versions, *of.versions))
             if part.versions.get(name) != of.versions.get(name)
         ]
-        device = [] if part.device == of.device else [f"device: {origin.described(part.device)}"]
+        other = origin.differing(part.device, of.device)
+        device = [f"device: {origin.described(other)}"] if other else []
         remarks.append(f"Not made like the other parts: {', '.join([*changed, *device])}.")
     if of is not None and part.scale != of.scale:
         remarks.append(f"Made at another scale: {part.scale}.")
-    facts = [] if of is None else [*origin.facts(part)[1:]]
+    facts = [] if of is None else [*origin.made(part)]
+    if part.resumed:
+        facts.append(("resumed", "yes, and the time is that since then"))
     if others:
         facts.append(("also in the folder of the part", ", ".join(others)))
     return Section(
@@ -86,10 +90,12 @@ def section(folder: Folder, part: entries.Part, of: entries.Reproduction | None)
         paragraphs=(f"How it differs from the paper: {part.differs}",) if part.differs else (),
         remarks=tuple(remarks),
         verdicts=tuple(Verdict(check.name, check.passed, check.detail) for check in part.checks),
+        claims=claimed.claims(folder, part),
         figures=figures,
         tables=tables,
         facts=tuple(facts),
-        texts=(folder.config(),) if of is not None else (),
+        # Ten of them fill sheets that are about results.
+        texts=(folder.config(printed=False),) if of is not None else (),
     )
 
 
@@ -109,7 +115,7 @@ def _check_same(
     for part, name in sorted({*own, *said}):
         if own.get((part, name)) != said.get((part, name)):
             told = f"{MANIFEST} and {part}/{MANIFEST} do not agree on the check {name!r}"
-            raise folder.refused(f"{told}; dpe reproduce --resume mends that")
+            raise folder.refused(told)
     if manifest.passed != all(own.values()):
         raise folder.refused(f"{MANIFEST} says otherwise than its checks whether all passed")
 
