@@ -17,6 +17,9 @@ from rich.text import Text
 
 from dpe_jax.errors import InputError
 from dpe_jax.folder import MANIFEST, read_json
+from dpe_jax.report import claimed
+from dpe_jax.report.entries import Part
+from dpe_jax.report.folders import Folder
 from dpe_jax.reproduce.part import Scale, Settings
 from dpe_jax.reproduce.parts import PARTS
 from dpe_jax.reproduce.settings import load
@@ -171,4 +174,18 @@ def _show(screen: Console, out: Path, record: Mapping[str, Any]) -> None:
     verdict = f"{failed} of {total} checks FAILED" if failed else f"all {total} checks passed"
     took = f"{record['wall_seconds']:.0f} s, {record['seconds']:.0f} s in the parts"
     screen.print(f"\n{verdict}; {took}")
+    for line in _claims(out, record):
+        screen.print(line, soft_wrap=True)
     screen.print(f"written to {out} (manifest.json has the numbers of every check)", soft_wrap=True)
+
+
+def _claims(out: Path, record: Mapping[str, Any]) -> list[str]:
+    """Which of the article's privacy claims hold when measured; nothing without that part."""
+    if claimed.PART not in record["parts"]:
+        return []
+    folder = Folder(out / claimed.PART)
+    found = claimed.claims(folder, folder.model(MANIFEST, Part))
+    against = [f"  {one.name}: {one.detail}" for one in found if not one.holds]
+    held = f"{len(found) - len(against)} of {len(found)}"
+    told = f"{held} of the article's privacy claims hold when measured; not:"
+    return [told, *against] if against else []
