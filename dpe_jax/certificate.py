@@ -18,6 +18,8 @@ from dpe_jax.convergence import (
     Bounds,
     Rate,
     Windows,
+    at_least,
+    at_most,
     clopper_pearson,
     suffix_maxima,
     tail_rate,
@@ -254,13 +256,15 @@ def _exceedance(
         reasons.append("the error at the start is 0 or unknown: no fraction of it can be taken")
     if upper > LEVEL:
         allowed = float(clopper_pearson(np.zeros(1, np.int64), runs, confidence).upper[0])
-        share = f"at least {least:.2%}" if least > LEVEL else f"perhaps {upper:.2%}"
+        share = (
+            f"at least {at_least(least):.2%}" if least > LEVEL else f"perhaps {at_most(upper):.2%}"
+        )
         reasons.append(
             f"{count} of {runs} runs exceed ε at k ≥ {first[begins]}: {share} of all runs, where "
             f"at most {LEVEL:.0%} is accepted"
         )
         if allowed > LEVEL:
-            reasons[-1] += f" (with so few runs the bound is {allowed:.2%} if none does)"
+            reasons[-1] += f" (with so few runs the bound is {at_most(allowed):.2%} if none does)"
         elif settles_from is not None:
             reasons[-1] += (
                 f"; from m = {settles_from} on they settle, which is after K/{TAIL} = "
@@ -300,8 +304,8 @@ class Study:
         verdicts = (
             f"ε = {e.fraction:g} e_0 "
             + (
-                f"accepted: {e.tail_count} runs exceed it in the tail, at most {e.tail_bound:.2%} "
-                f"of all; settled from m = {e.settles_from}"
+                f"accepted: {e.tail_count} runs exceed it in the tail, at most "
+                f"{at_most(e.tail_bound):.2%} of all; settled from m = {e.settles_from}"
                 if e.accepted
                 else f"refused: {'; '.join(e.reasons)}"
             )

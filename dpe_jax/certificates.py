@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dpe_jax.certificate import CONFIDENCE, LEVEL, METRIC, TAIL, Certificate, Exceedance, Study
+from dpe_jax.convergence import at_most
 from dpe_jax.errors import InputError
 from dpe_jax.folder import CERTIFICATE, write_json
 from dpe_jax.results import Stored, load_experiment
@@ -103,7 +104,7 @@ def _cells(found: Certificate, exceedance: Exceedance, first: bool) -> tuple[str
     return (
         f"{exceedance.fraction:g}",
         f"{exceedance.tail_count}",
-        f"{exceedance.tail_bound:.2%}",
+        f"{at_most(exceedance.tail_bound):.2%}",
         "never" if settled is None else f"{settled}",
         f"{found.final / found.start:.3g}" if first and found.start > 0 else "",
         beta if first else "",

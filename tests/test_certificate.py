@@ -227,11 +227,19 @@ def test_half_of_the_predicted_rate_is_where_a_floor_is_half_of_the_error() -> N
         assert rate.exponent == pytest.approx(beta * (1 - share), abs=0.01)
 
 
+def test_bounds_are_rounded_outwards() -> None:
+    assert convergence.at_most(0.002246) == 0.0023
+    assert convergence.at_least(0.997754) == 0.9977
+    for share in (0.0023, 0.0122, 0.07, 0.29, 1.0, 0.0):
+        assert convergence.at_most(share) == convergence.at_least(share) == share
+    assert convergence.at_most(0.0022461, 5) == 0.00225
+
+
 def test_what_is_constant_or_rises_is_refused() -> None:
     _, verdict = judged(falling(beta=0.0))
     exceeds, still = verdict.reasons
     assert "600 of 600 runs exceed ε" in exceeds
-    assert "at least 99.24% of all runs" in exceeds
+    assert "at least 99.23% of all runs" in exceeds
     assert "end" in still
     assert verdict.settles_from is None
     _, verdict = judged(falling(beta=-0.1))
@@ -271,7 +279,7 @@ def test_what_settles_too_late_or_rests_on_too_few_runs_is_refused() -> None:
     _, verdict = judged(falling(runs=400))
     [reason] = verdict.reasons
     assert "0 of 400 runs" in reason
-    assert "with so few runs the bound is 1.14% if none does" in reason
+    assert "with so few runs the bound is 1.15% if none does" in reason
     assert judged(falling(runs=480))[1].accepted
 
 

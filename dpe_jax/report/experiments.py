@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dpe_jax.convergence import at_most
 from dpe_jax.folder import (
     CERTIFICATE,
     COMPARISON,
@@ -275,7 +276,7 @@ def _certified(
                     f"{name} (control)" if method.control else name,
                     number(one.fraction),
                     f"{number(one.tail_exceeding)} of {number(method.runs)}",
-                    _percent(one.tail_upper_bound),
+                    _percent(at_most(one.tail_upper_bound, 5)),
                     settled,
                     beta,
                     number(method.predicted_exponent),
