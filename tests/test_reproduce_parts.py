@@ -215,7 +215,7 @@ def test_convergence(tmp_path: Path) -> None:
     assert failed(found) == ["encrypted: almost sure convergence"]
     assert len(found.checks) == 3
     rows = {row["method"]: row for row in found.tables[0].rows}
-    assert rows["control: γ = λ"]["verdict"] == "refused"
+    assert rows["control: equal decay, γ = λ"]["verdict"] == "refused"
     assert (tmp_path / "certify" / "certificate.json").is_file()
     none = asked.model_dump(mode="json", exclude_none=True)
     del none["experiment"]["checks"]["certify"]
