@@ -5,6 +5,7 @@ import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -221,6 +222,16 @@ def test_convergence(tmp_path: Path) -> None:
     del none["experiment"]["checks"]["certify"]
     with pytest.raises(InputError, match="one ε or more"):
         made(convergence, parse(convergence.Settings, none), tmp_path)
+
+
+def test_the_bound_of_a_certificate_is_rounded_up() -> None:
+    one = SimpleNamespace(
+        fraction=0.2, tail_count=0, tail_bound=0.0022461, settles_from=9, accepted=True
+    )
+    found = SimpleNamespace(exceedances=[one], final=0.1, start=1.0, rate=None, predicted=None)
+    study: Any = SimpleNamespace(certificates={"encrypted": found})
+    [row] = convergence._table(study, "2048 runs").rows
+    assert f"{row['bound']:.2%}" == "0.23%"
 
 
 # Accuracy

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 def beside_measured(axes: "Axes", rows: Sequence[Mapping[str, Any]], x: str) -> None:
     """Measured means as dots, with 95 % intervals where they have errors, and the entries there.
 
-    Rows have "measured", "article" (None where nothing is printed) and all or none "standard_error".
+    Rows have "measured", "article" (None where nothing is printed) and all or none
+    "standard_error".
     """
     errors = [1.96 * row["standard_error"] for row in rows if "standard_error" in row]
     axes.errorbar(

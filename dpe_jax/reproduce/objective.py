@@ -63,8 +63,8 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
             "agents",
             "Largest distance of any agent's state x_i from the minimizer x* (left), and the "
             "consensus error (root of the agents' mean squared distance from x̄, right), in units "
-            f"of x: mean and 5–95 % band over {shape}. The black line has the slope that is predicted "
-            "for large k. Centralized SGD has one state, so no consensus error.",
+            f"of x: mean and 5–95 % band over {shape}. The black line has the slope that is "
+            "predicted for large k. Centralized SGD has one state, so no consensus error.",
             curves.rows(stored, {metric: found[metric] for metric in _METRICS[1:]}),
             lambda: _agents(stored, found),
         ),
