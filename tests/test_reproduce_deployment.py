@@ -109,6 +109,11 @@ def test_a_small_deployment(tmp_path: Any) -> None:
     found = made(deployment, small_deployment(), tmp_path / "part")
     looked_at(found, tmp_path)
     speeds, times, keys = found.tables
+    courses = {(row["delta"], row["iteration"]): row for row in found.drawings[0].rows}
+    fine, coarse = courses[2.0**-7, 40], courses[4.0, 40]
+    assert coarse["ratio"] == pytest.approx(coarse["gap"] / fine["gap"])
+    assert (fine["ratio_low"], fine["ratio"], fine["ratio_high"]) == (1.0, 1.0, 1.0)
+    assert 1 < coarse["ratio_low"] < coarse["ratio"] < coarse["ratio_high"]
     assert len(speeds.rows) == 2
     assert len(times.rows) == 4
     for row in times.rows:

@@ -5,7 +5,6 @@ import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,9 @@ from dpe_jax.errors import InputError
 from dpe_jax.reproduce import accuracy, convergence, coupling, latex, objective, quantization
 from dpe_jax.reproduce.part import Made, Part, Settings, Work
 from dpe_jax.reproduce.settings import load, parse
+from dpe_jax.results import Stored
 from dpe_jax.results import load as load_result
-from dpe_jax.summary import Check
+from dpe_jax.summary import Check, certified
 
 SHORT = {"runs": 24, "iterations": 120, "record": {"points": 12, "spacing": "log"}}
 
@@ -217,6 +217,7 @@ def test_convergence(tmp_path: Path) -> None:
     assert len(found.checks) == 3
     rows = {row["method"]: row for row in found.tables[0].rows}
     assert rows["control: equal decay, γ = λ"]["verdict"] == "refused"
+    assert rounded_up(load_result(tmp_path / "certify"))
     assert (tmp_path / "certify" / "certificate.json").is_file()
     none = asked.model_dump(mode="json", exclude_none=True)
     del none["experiment"]["checks"]["certify"]
@@ -224,14 +225,15 @@ def test_convergence(tmp_path: Path) -> None:
         made(convergence, parse(convergence.Settings, none), tmp_path)
 
 
-def test_the_bound_of_a_certificate_is_rounded_up() -> None:
-    one = SimpleNamespace(
-        fraction=0.2, tail_count=0, tail_bound=0.0022461, settles_from=9, accepted=True
-    )
-    found = SimpleNamespace(exceedances=[one], final=0.1, start=1.0, rate=None, predicted=None)
-    study: Any = SimpleNamespace(certificates={"encrypted": found})
-    [row] = convergence._table(study, "2048 runs").rows
-    assert f"{row['bound']:.2%}" == "0.23%"
+def rounded_up(stored: Stored) -> bool:
+    """Whether a bound of 0.22461 % is shown as 0.23 %."""
+    study = certified(stored.config.checks, stored.summary, stored.curves)
+    assert study is not None
+    one = study.certificates["encrypted"]
+    bounds = tuple(dataclasses.replace(e, tail_bound=0.0022461) for e in one.exceedances)
+    changed = {"encrypted": dataclasses.replace(one, exceedances=bounds)}
+    table = convergence._table(dataclasses.replace(study, certificates=changed), "64 runs")
+    return [f"{row['bound']:.2%}" for row in table.rows] == ["0.23%"]
 
 
 # Accuracy
