@@ -173,7 +173,8 @@ def head(column: Column) -> str:
     unit = f" ({text(column.unit)})" if column.unit else ""
     written = (column.latex or text(column.head)) + unit
     plain = column.head + (f" ({column.unit})" if column.unit else "")
-    blanks = [place for place, letter in enumerate(written) if letter == " "]
+    # A number stays with its sign of per cent.
+    blanks = [found.start() for found in re.finditer(r" (?!\\%)", written)]
     if len(plain) <= _LONG_HEAD or column.latex or not blanks:
         return written
     cut = min(blanks, key=lambda place: abs(place - len(written) / 2))
