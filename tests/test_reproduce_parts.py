@@ -275,6 +275,15 @@ def test_accuracy(compared: tuple[Made, Path]) -> None:
     assert row["ratio_low"] < row["ratio"] < row["ratio_high"]
     assert "hospitals: 8 runs of 60 iterations" in found.drawings[0].caption
     assert "geometric DP ε = " in found.drawings[0].caption
+    assert "Absent: the preset has no such method" in found.drawings[0].caption
+    assert "Absent" not in accuracy._absent(
+        [r for r in rows.values() if r["preset"] == "hospitals"]
+    )
+    with drawing.style():
+        first, second = found.drawings[0].draw().axes
+    words = [[text.get_text() for text in axes.texts] for axes in (first, second)]
+    # Five agents have no DP, and this preset of hospitals no centralized method.
+    assert words == [["absent"], ["absent"]]
     assert {row["metric"] for row in found.drawings[1].rows} == {"test_accuracy"}
     # After so few iterations nothing is settled.
     assert failed(found)[:2] == [

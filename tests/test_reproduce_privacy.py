@@ -134,7 +134,8 @@ def test_differential_privacy_has_its_price_beside_its_scores() -> None:
     audit = made_audits.audit()
     private = find_config("audit").methods["tailored-dp"].build()
     budget = private.budget(simulation.network, simulation.problem.dim, simulation.iterations)
-    algorithms = simulation.algorithms | {"conventional": private}
+    assert budget is not None
+    algorithms = {**simulation.algorithms, "conventional": private}
     changed = dataclasses.replace(simulation, algorithms=algorithms)
     end = {name: Accuracy("gap_mean_state", 30, gap, 0) for name, gap in GAPS.items()}
     audit = dataclasses.replace(audit, accuracy=audit.accuracy | end)

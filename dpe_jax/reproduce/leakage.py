@@ -333,9 +333,9 @@ def _gallery(
 
 def _explained(views: list[View], settings: Settings) -> str:
     """What the attacks of these views are, and what their multipliers, in sentences."""
+    shown = {view.attack for view in views}
     attacks = "; ".join(
-        f"{_ATTACKS[attack]}: {_EXPLAINED[attack]}"
-        for attack in dict.fromkeys(view.attack for view in views)
+        f"{_ATTACKS[attack]}: {told}" for attack, told in _EXPLAINED.items() if attack in shown
     )
     told = f"{attacks[0].upper()}{attacks[1:]}."
     if any("±" in view.method for view in views):

@@ -189,14 +189,15 @@ def _table(stored: Stored, found: curves.Bands, shape: str) -> Table:
         )
     return Table(
         "objective",
-        f"Where the methods end: means over {shape}, and 5 % and 95 % quantiles over the runs. F "
+        f"Where the methods end: means over {shape}, and 5 % and 95 % quantiles over the runs of "
+        "the gap, F(x̄) − F*. F "
         f"has no unit, distances are in units of x; F* = {stored.summary['minimum']:.6f}.",
         (
             Column("method", "method"),
             Column("objective", "F(x̄)", digits=".6f", latex=r"$F(\bar{x})$"),
             Column("gap", "F(x̄) − F*", digits=".2e", latex=r"$F(\bar{x}) - F^*$"),
-            Column("gap_p05", "5 %", digits=".2e"),
-            Column("gap_p95", "95 %", digits=".2e"),
+            Column("gap_p05", "gap, 5 %", digits=".2e"),
+            Column("gap_p95", "gap, 95 %", digits=".2e"),
             Column("worst", "max_i ‖x_i − x*‖", digits=".2e", latex=r"$\max_i \|x_i - x^*\|$"),
             Column("consensus_error", "consensus error", digits=".2e"),
         ),
