@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from test_reproduce_parts import looked_at, made, settings
 
+from dpe_jax import drawing
 from dpe_jax.errors import InputError
 from dpe_jax.paillier.protocol import LEVEL_LIMIT
 from dpe_jax.quadratic_moments import moments
@@ -213,6 +214,13 @@ def test_a_small_study_of_stepsizes(tmp_path: Any) -> None:
     asked = small_stepsizes()
     found = made(stepsizes, asked, tmp_path / "part")
     looked_at(found, tmp_path)
+    with drawing.style():
+        figure = found.drawings[0].draw()
+    assert all(axes.get_ylim()[0] > 0 for axes in figure.axes)
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "predicted", "none", "uniform", "normal",
+    ]  # fmt: skip
     rows = found.tables[0].rows
     assert [row["family"] for row in rows] == ["none", "uniform", "normal", "uniform", "normal"]
     assert [row["variance"] for row in rows] == pytest.approx([0, 1, 1, 2, 2], rel=1e-6)

@@ -168,7 +168,9 @@ def _slope(axes: "Axes", stored: Stored, found: curves.Bands) -> None:
     late = k >= k[-1] / 10
     mean = found["error_worst_agent"][PROPOSED].mean
     line = 1.15 * mean[-1] * (k[late] / k[-1]) ** -exponent
-    axes.plot(k[late] + 1, line, color="black", lw=0.9, label=f"slope $k^{{-{exponent:.2g}}}$")
+    axes.plot(
+        k[late] + 1, line, color="black", lw=0.9, label=f"predicted slope $k^{{-{exponent:.2g}}}$"
+    )
 
 
 def _table(stored: Stored, found: curves.Bands, shape: str) -> Table:
