@@ -90,6 +90,43 @@ def test_a_document_can_be_parsed() -> None:
             check(wrong)
 
 
+def test_a_column_has_one_notation_and_its_intervals_too() -> None:
+    columns = (Column("gap", "gap"), Column("of", "gap, 95 %"), Column("n", "n", digits="d"))
+    rows = [
+        {"gap": 8.126e-5, "of": "[7.9e-05, 8.31e-05]", "n": 1},
+        {"gap": 1.15e-4, "of": "[0.000101, 0.000116]", "n": 2},
+        {"gap": 0.0, "of": "[9.8e-05, ∞]", "n": 3},
+        {"gap": None, "of": None, "n": 4},
+    ]
+    written = latex.document(Table("a", "A caption.", columns, rows))
+    check(written)
+    low, high = r"7.90\times 10^{-5}", r"8.31\times 10^{-5}"
+    assert rf"$8.13\times 10^{{-5}}$ & $[{low}, {high}]$ & $1$" in written
+    low, high = r"1.01\times 10^{-4}", r"1.16\times 10^{-4}"
+    assert rf"$1.15\times 10^{{-4}}$ & $[{low}, {high}]$ & $2$" in written
+    assert r"$0$ & $[9.80\times 10^{-5}, \infty]$ & $3$" in written
+    assert "-- & -- & $4$" in written
+    # Where no number needs a power of ten none has one.
+    plain = latex.document(
+        Table("a", "A caption.", columns, [{"gap": 1.5, "of": "[1, 2]", "n": 1}])
+    )
+    assert "$1.5$ & $[1, 2]$ & $1$" in plain
+
+
+def test_long_texts_are_broken_only_in_a_table_that_is_too_wide() -> None:
+    columns = Column("what", "what"), Column("why", "why it is so, in words"), Column("n", "n")
+    row = {"what": "short", "why": "a text of more than thirty letters", "n": 1}
+    table = Table("a", "A caption.", columns, [row])
+    assert r"\begin{tabular}{llr}" in latex.document(table)
+    assert r"what & \shortstack{why it is\\so, in words} & n" in latex.document(table)
+    check(latex.document(table))
+    wide = table._replace(rows=[row | {"why": 5 * row["why"]}])
+    assert re.search(
+        r"\{l>\{\\raggedright\\arraybackslash\}p\{\d+\.\dem\}r\}", latex.document(wide)
+    )
+    check(latex.document(wide))
+
+
 def check(text: str) -> None:
     """What pdflatex would stumble over: braces, environments, and bare letters of its own."""
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
@@ -107,13 +144,16 @@ def check(text: str) -> None:
     outside = re.sub(r"\\ensuremath\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}|\$[^$]*\$", "", body)
     assert not re.search(r"(?<!\\)[_^#~]", outside)
     assert not re.search(r"(?<!\\)%(?!\n)", body)
-    columns = re.search(r"\\begin\{tabular\}\{(\w+)\}", body)
-    assert columns is not None
-    rows = body.split(r"\toprule")[1].split(r"\bottomrule")[0].split(r"\\")[:-1]
+    kinds = re.search(r"\\begin\{tabular\}\{(.+)\}\n", body)
+    assert kinds is not None
+    columns = re.sub(r">\{[^{}]*\}p\{[\d.]+em\}", "l", kinds[1])
+    assert set(columns) <= {"l", "r"}
+    rows = body.split(r"\toprule")[1].split(r"\bottomrule")[0]
+    rows = re.sub(r"\\shortstack\{.*?\\\\.*?\}(?= &| \\\\)", "two lines", rows).split(r"\\")[:-1]
     caption = body.split(r"\caption")[1].split(r"\resizebox")[0]
     assert not re.search(r"(?<!\\)&", caption)
     for row in rows:
-        assert len(re.findall(r"(?<!\\)&", row)) == len(columns[1]) - 1
+        assert len(re.findall(r"(?<!\\)&", row)) == len(columns) - 1
 
 
 @pytest.mark.skipif(

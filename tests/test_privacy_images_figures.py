@@ -10,7 +10,7 @@ from matplotlib.image import imread
 
 from dpe_jax import drawing
 from dpe_jax.errors import InputError
-from dpe_jax.privacy.images import draw, pictures
+from dpe_jax.privacy.images import draw, pictures, scores
 
 pytestmark = pytest.mark.slow  # together over 20 s
 
@@ -60,6 +60,21 @@ def test_a_gallery_shows_every_picture(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(shown[0]).ravel(), made[0].pictures[0])
     written = [text.get_text() for text in figure.texts]
     assert {"exact", "30 dB", "failed", "5 dB", "20 dB"} <= set(written)
+
+
+def test_exact_means_the_same_in_figures_and_tables() -> None:
+    assert draw._decibel(0.99 * scores.EXACT) == "exact"
+    assert draw._decibel(1.01 * scores.EXACT) == "60 dB"
+
+
+def test_pictures_fill_a_given_width() -> None:
+    wide = draw.pictures(rows(3), (8, 8, 1), inches=drawing.SINGLE)
+    assert apart(wide)
+    assert wide.get_figwidth() == drawing.SINGLE
+    places = [axes.get_position() for axes in wide.axes]
+    label = max(text.get_window_extent().x1 for text in wide.texts if "\n" in text.get_text())
+    assert 0 < min(place.x0 for place in places) * wide.bbox.width - label < 0.35 * wide.dpi
+    assert max(place.x1 for place in places) > 0.95
 
 
 def test_colours_are_drawn_as_they_are(tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from test_reproduce_parts import looked_at, made, settings
 
+from dpe_jax import drawing
 from dpe_jax.errors import InputError
 from dpe_jax.paillier.protocol import LEVEL_LIMIT
 from dpe_jax.quadratic_moments import moments
 from dpe_jax.reproduce import deployment, stepsizes, verification
 from dpe_jax.reproduce.part import SCALES, Work
 from dpe_jax.reproduce.settings import load
-from dpe_jax.reproduce.shown import between, duration, spread, standard_errors
+from dpe_jax.reproduce.shown import at_most, between, duration, spread, standard_errors
 from dpe_jax.reproduce.swept import METHOD, Swept, course, first_at
 from dpe_jax.sweep_run import plan_sweep
 
@@ -76,6 +77,14 @@ def test_how_numbers_are_shown() -> None:
     assert [duration(s) for s in (12.3, 150.0, 7200.0)] == ["12 s", "2.5 min", "2 h"]
 
 
+@pytest.mark.parametrize(
+    ("share", "shown"), [(0.00224585, 0.0023), (0.0023, 0.0023), (0.0023000001, 0.0024), (1.0, 1.0)]
+)
+def test_upper_bounds_are_rounded_up(share: float, shown: float) -> None:
+    assert at_most(share) == shown
+    assert f"{at_most(share):.2%}" == f"{100 * shown:.2f}%"
+
+
 def test_standard_errors_are_those_under_the_prediction() -> None:
     rng = np.random.default_rng(4)
     draws = rng.exponential(3.0, (4000, 200))
@@ -101,6 +110,11 @@ def test_a_small_deployment(tmp_path: Any) -> None:
     found = made(deployment, small_deployment(), tmp_path / "part")
     looked_at(found, tmp_path)
     speeds, times, keys = found.tables
+    courses = {(row["delta"], row["iteration"]): row for row in found.drawings[0].rows}
+    fine, coarse = courses[2.0**-7, 40], courses[4.0, 40]
+    assert coarse["ratio"] == pytest.approx(coarse["gap"] / fine["gap"])
+    assert (fine["ratio_low"], fine["ratio"], fine["ratio_high"]) == (1.0, 1.0, 1.0)
+    assert 1 < coarse["ratio_low"] < coarse["ratio"] < coarse["ratio_high"]
     assert len(speeds.rows) == 2
     assert len(times.rows) == 4
     for row in times.rows:
@@ -200,6 +214,13 @@ def test_a_small_study_of_stepsizes(tmp_path: Any) -> None:
     asked = small_stepsizes()
     found = made(stepsizes, asked, tmp_path / "part")
     looked_at(found, tmp_path)
+    with drawing.style():
+        figure = found.drawings[0].draw()
+    assert all(axes.get_ylim()[0] > 0 for axes in figure.axes)
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "predicted", "none", "uniform", "normal",
+    ]  # fmt: skip
     rows = found.tables[0].rows
     assert [row["family"] for row in rows] == ["none", "uniform", "normal", "uniform", "normal"]
     assert [row["variance"] for row in rows] == pytest.approx([0, 1, 1, 2, 2], rel=1e-6)

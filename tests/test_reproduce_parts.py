@@ -13,10 +13,11 @@ import pytest
 from dpe_jax import drawing, experiment
 from dpe_jax.errors import InputError
 from dpe_jax.reproduce import accuracy, convergence, coupling, latex, objective, quantization
-from dpe_jax.reproduce.part import Made, Part, Settings, Work
+from dpe_jax.reproduce.part import Drawing, Made, Part, Settings, Work
 from dpe_jax.reproduce.settings import load, parse
+from dpe_jax.results import Stored
 from dpe_jax.results import load as load_result
-from dpe_jax.summary import Check
+from dpe_jax.summary import Check, certified
 
 SHORT = {"runs": 24, "iterations": 120, "record": {"points": 12, "spacing": "log"}}
 
@@ -84,6 +85,13 @@ def inside(figure: Any) -> None:
             assert not one.overlaps(other), (one, other)
 
 
+def legend(drawn: Drawing) -> list[str]:
+    """What the legend of a whole figure names."""
+    with drawing.style():
+        [found] = drawn.draw().legends
+    return [text.get_text() for text in found.get_texts()]
+
+
 def failed(found: Made) -> list[str]:
     return [check.name for check in found.checks if not check.passed]
 
@@ -111,6 +119,11 @@ def test_objective(five_agents: tuple[Made, Path]) -> None:
     assert row["objective_mean"] == pytest.approx(stored.summary["minimum"] + last.mean(), rel=1e-6)
     assert "24 runs of 120 iterations (n = 5 agents, d = 2)" in found.drawings[0].caption
     assert len(found.tables[0].rows) == 3
+    assert "single runs, proposed" in legend(found.drawings[0])
+    with drawing.style():
+        left, right = found.drawings[0].draw().axes
+    # Beside the means: three single runs and the minimum at the left, edges of bands in both.
+    assert len(left.lines) - 4 == len(right.lines) == 3 * 3
 
 
 def test_objective_can_fail(tmp_path: Path) -> None:
@@ -174,6 +187,13 @@ def test_quantization(tmp_path: Path) -> None:
     looked_at(found, tmp_path)
     assert "200 runs" in found.drawings[0].caption
     assert "all but the misprint" in found.checks[0].detail
+    with drawing.style():
+        [axes] = found.drawings[0].draw().axes
+    formulas = (lambda n: (n - 1) ** 2 / 2, lambda n: n * (n - 1) / 4)
+    for line, formula in zip(axes.lines[:2], formulas, strict=True):
+        n, values = (np.asarray(numbers, np.float64) for numbers in line.get_data())
+        assert len(n) > 50
+        np.testing.assert_allclose(values, 0.01**2 * formula(n))
 
 
 # Coupling
@@ -183,6 +203,13 @@ def test_coupling(tmp_path: Path) -> None:
     found = made(coupling, settings("coupling", coupling, {}), tmp_path)
     looked_at(found, tmp_path)
     assert failed(found) == []
+    with drawing.style():
+        figure = found.drawings[0].draw()
+    assert figure.legends == []
+    legends = [one for axes in figure.axes if (one := axes.get_legend())]
+    left, right = ([text.get_text() for text in one.get_texts()] for one in legends)
+    assert "measured" in left
+    assert not set(left) & set(right)
     own = found.tables[0].rows
     assert [row["k"] for row in own] == [1, 5, 10, 20, 50, 100, 200]
     for row in own:
@@ -215,12 +242,27 @@ def test_convergence(tmp_path: Path) -> None:
     assert failed(found) == ["encrypted: almost sure convergence"]
     assert len(found.checks) == 3
     rows = {row["method"]: row for row in found.tables[0].rows}
-    assert rows["control: γ = λ"]["verdict"] == "refused"
+    assert rows["control: equal decay, γ = λ"]["verdict"] == "refused"
+    assert {"$m = K/4$", "$\\epsilon\\,/\\,e_0$"} <= set(legend(found.drawings[0]))
+    slopes = [label for label in legend(found.drawings[0]) if "slope" in label]
+    assert slopes == ["predicted slope $k^{-0.3}$"]
+    assert rounded_up(load_result(tmp_path / "certify"))
     assert (tmp_path / "certify" / "certificate.json").is_file()
     none = asked.model_dump(mode="json", exclude_none=True)
     del none["experiment"]["checks"]["certify"]
     with pytest.raises(InputError, match="one ε or more"):
         made(convergence, parse(convergence.Settings, none), tmp_path)
+
+
+def rounded_up(stored: Stored) -> bool:
+    """Whether a bound of 0.22461 % is shown as 0.23 %."""
+    study = certified(stored.config.checks, stored.summary, stored.curves)
+    assert study is not None
+    one = study.certificates["encrypted"]
+    bounds = tuple(dataclasses.replace(e, tail_bound=0.0022461) for e in one.exceedances)
+    changed = {"encrypted": dataclasses.replace(one, exceedances=bounds)}
+    table = convergence._table(dataclasses.replace(study, certificates=changed), "64 runs")
+    return [f"{row['bound']:.2%}" for row in table.rows] == ["0.23%"]
 
 
 # Accuracy
@@ -262,6 +304,15 @@ def test_accuracy(compared: tuple[Made, Path]) -> None:
     assert row["ratio_low"] < row["ratio"] < row["ratio_high"]
     assert "hospitals: 8 runs of 60 iterations" in found.drawings[0].caption
     assert "geometric DP ε = " in found.drawings[0].caption
+    assert "Absent: the preset has no such method" in found.drawings[0].caption
+    assert "Absent" not in accuracy._absent(
+        [r for r in rows.values() if r["preset"] == "hospitals"]
+    )
+    with drawing.style():
+        first, second = found.drawings[0].draw().axes
+    words = [[text.get_text() for text in axes.texts] for axes in (first, second)]
+    # Five agents have no DP, and this preset of hospitals no centralized method.
+    assert words == [["absent"], ["absent"]]
     assert {row["metric"] for row in found.drawings[1].rows} == {"test_accuracy"}
     # After so few iterations nothing is settled.
     assert failed(found)[:2] == [

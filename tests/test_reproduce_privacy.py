@@ -10,6 +10,7 @@ from made_audits import BARE, HALF, OPEN, SHUT, cell, near
 from test_reproduce_parts import looked_at, made, settings
 
 from dpe_jax.errors import InputError
+from dpe_jax.experiment import find_config
 from dpe_jax.privacy.audit import Accuracy
 from dpe_jax.privacy.leaks import EAVESDROPPER, GRANTED, NEIGHBOR
 from dpe_jax.privacy.report import Report
@@ -114,9 +115,40 @@ def test_claims_that_are_not_borne_out_are_told() -> None:
     assert agrees["External eavesdroppers"]
     assert agrees["Exact convergence"]
     assert not agrees["Honest-but-curious agents"]
-    told = privacy._differs(rows)
+    told = privacy._differs(rows, asked)
     assert "Honest-but-curious agents 0 instead of 3" in told
     assert "External eavesdroppers" not in told
+    assert "has 1024 runs of 2000 iterations where this audit has 128 of 300" in told
+    whole = asked.model_copy(update={"runs": 1024, "iterations": 2000})
+    assert "where this audit" not in privacy._differs(rows, whole)
+
+
+def test_differential_privacy_has_its_price_beside_its_scores() -> None:
+    asked = settings("privacy", privacy, {}).model_copy(
+        update={
+            "proposed": PROPOSED,
+            "methods": {PROPOSED: "proposed", "conventional": "conventional DSGD"},
+        }
+    )
+    simulation = made_audits.simulation()
+    audit = made_audits.audit()
+    private = find_config("audit").methods["tailored-dp"].build()
+    budget = private.budget(simulation.network, simulation.problem.dim, simulation.iterations)
+    assert budget is not None
+    algorithms = {**simulation.algorithms, "conventional": private}
+    changed = dataclasses.replace(simulation, algorithms=algorithms)
+    end = {name: Accuracy("gap_mean_state", 30, gap, 0) for name, gap in GAPS.items()}
+    audit = dataclasses.replace(audit, accuracy=audit.accuracy | end)
+    claim, own, dp = privacy._rows(audit, changed, asked)
+    assert (claim["epsilon"], claim["gap_times"]) == (None, None)
+    assert (own["epsilon"], own["gap_times"]) == (None, 1.0)
+    assert dp["epsilon"] == budget.total > 0
+    assert dp["gap_times"] == 150.0
+    told = privacy._price([claim, own, dp])
+    assert f"conventional DSGD spends ε = {budget.total:.3g} and ends at 150 × the gap" in told
+
+
+GAPS = {PROPOSED: 4e-4, "conventional": 6e-2}
 
 
 @pytest.mark.slow
@@ -150,6 +182,17 @@ def test_small_pictures(tmp_path: Any) -> None:
     assert passed["pictures come back from a plaintext exchange"]
     assert passed["ciphertexts give no picture"]
     assert len(found.drawings[0].rows) == 7 * 4
+    digits, photographs = (drawn.caption for drawn in found.drawings)
+    assert "1 ± 4: multipliers uniform from −3 to 5" in digits
+    assert "Rows: " not in digits
+    assert "Rows: " in photographs
+    assert "atching" not in photographs
+    assert "nformed" not in photographs
+    for caption in (digits, photographs, found.tables[0].caption):
+        assert "PSNR is given up to 200 dB" in caption
+        assert "MSE below 1e-6" in caption
+    exact = [row for row in found.drawings[1].rows if "conventional" in row["view"]]
+    assert all(row["psnr_db"] <= 200 for row in exact)
 
 
 def test_medians_have_intervals_over_targets() -> None:
@@ -159,6 +202,7 @@ def test_medians_have_intervals_over_targets() -> None:
     assert found.low < 20.0 < found.high
     assert found.high - found.low < 3.0
     assert leakage._median(np.array([np.inf, 10.0, np.nan]), 0).value == 10.0
+    assert leakage._median(np.array([np.inf, 300.0, 10.0]), 0).value == 200.0
 
 
 def test_leakage_checks_fail_with_what_they_are_about() -> None:

@@ -82,7 +82,7 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
             "Mean F(x̄) − F* at the end of the runs relative to conventional DSGD (ratio of means, "
             "no unit; vertical line: conventional DSGD), with paired 95 % bootstrap intervals over "
             f"runs (many are narrower than the dots): {_sizes(comparisons, rows)}. "
-            f"Lines without a dot: methods that a preset lacks. {_budgets(comparisons)}",
+            f"{_absent(rows)}{_budgets(comparisons)}",
             [row for row in rows if row["metric"] == GAP],
             lambda: _ratios(rows),
         )
@@ -115,6 +115,13 @@ def _sizes(comparisons: dict[str, Comparison], rows: Sequence[Mapping[str, Any]]
         for name, found in comparisons.items()
         if name in shown
     )
+
+
+def _absent(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the word in the figure says, if a preset lacks a method that another one has."""
+    pairs = {(row["preset"], row["method"]) for row in rows}
+    whole = len({preset for preset, _ in pairs}) * len(_methods(rows))
+    return "" if len(pairs) == whole else "Absent: the preset has no such method. "
 
 
 def _budgets(comparisons: dict[str, Comparison]) -> str:
@@ -188,7 +195,7 @@ def _nearer(comparisons: dict[str, Comparison]) -> list[Check]:
     return made
 
 
-def _methods(rows: list[dict[str, Any]]) -> list[str]:
+def _methods(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """All methods, in the order of the presets."""
     return list(dict.fromkeys(row["method"] for row in rows))
 
@@ -200,6 +207,8 @@ def _grid(count: int, lines: int) -> "tuple[Figure, list[Axes]]":
 
     figure = Figure((drawing.DOUBLE, 0.9 + 0.2 * lines), layout="constrained")
     FigureCanvasAgg(figure)
+    # Numbers at the ends of two axes side by side do not touch.
+    figure.set_layout_engine("constrained", wspace=0.09)
     grid = figure.subplots(1, count, sharey=True, squeeze=False)
     return figure, list(grid[0])
 
@@ -221,6 +230,9 @@ def _dots(
         if low is not None and high is not None:
             axes.plot([low, high], [place, place], color=colour, lw=1.5, solid_capstyle="butt")
         axes.plot(value, place, color=colour, marker="o", ms=3.5)
+    for place in sorted(set(range(len(names))) - {names.index(row["method"]) for row in rows}):
+        where, behind = axes.get_yaxis_transform(), {"facecolor": "white", "lw": 0, "pad": 1.0}
+        axes.text(0.05, place, "absent", transform=where, bbox=behind, fontsize=7, va="center")
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
@@ -281,8 +293,8 @@ def _gap_table(rows: list[dict[str, Any]], comparisons: dict[str, Comparison]) -
             Column("runs", "runs", digits="d"),
             Column("mean", "F(x̄) − F*", digits=".2e", latex=r"$F(\bar{x}) - F^*$"),
             Column("ratio", "ratio"),
-            Column("ratio_low", "2.5 %"),
-            Column("ratio_high", "97.5 %"),
+            Column("ratio_low", "ratio, 2.5 %"),
+            Column("ratio_high", "ratio, 97.5 %"),
             Column("real", "real"),
         ),
         [row for row in rows if row["metric"] == GAP],
@@ -300,8 +312,8 @@ def _score_table(rows: list[dict[str, Any]], comparisons: dict[str, Comparison])
             Column("score", "score"),
             Column("method", "method"),
             Column("mean", "mean", digits=".4f"),
-            Column("mean_low", "2.5 %", digits=".4f"),
-            Column("mean_high", "97.5 %", digits=".4f"),
+            Column("mean_low", "mean, 2.5 %", digits=".4f"),
+            Column("mean_high", "mean, 97.5 %", digits=".4f"),
         ),
         shown,
     )

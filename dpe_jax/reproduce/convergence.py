@@ -11,6 +11,7 @@ from dpe_jax.errors import InputError
 from dpe_jax.folder import CERTIFICATE, write_json
 from dpe_jax.reproduce import curves, part
 from dpe_jax.reproduce.part import Column, Drawing, Made, Table, Work
+from dpe_jax.reproduce.shown import at_most
 from dpe_jax.results import Stored
 from dpe_jax.summary import certified, convergence_checks
 
@@ -58,12 +59,13 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
             Drawing(
                 "certificate",
                 "Left: share of runs whose largest error max_i ‖x_i − x*‖ at any iteration k ≥ m "
-                f"exceeds ε = {checks.certify[0]:g} e_0, and its upper {CONFIDENCE:.0%} bound "
-                "(Clopper–Pearson; shaded from the share to the bound), against m; e_0 is the "
-                f"error at the start. Accepted is a bound of at most {LEVEL:.0%} at m = K/{TAIL} "
-                "(vertical dotted line), if the error still falls. Right: median (line) to 99 % "
-                "quantile of that largest error, in units of e_0, with the measured and the "
-                f"predicted slope of the accepted methods; {shape}.",
+                f"exceeds ε = {checks.certify[0]:g} e_0: upper {100 * CONFIDENCE:g} % bounds "
+                "(Clopper–Pearson), shaded down to the share that was counted, against m; e_0 is "
+                f"the error at the start. Accepted is a bound of at most {100 * LEVEL:g} % at m = "
+                f"K/{TAIL}, if the error still falls. Right: median (line) to 99 % quantile "
+                "(shaded) of that largest error, in units of e_0, with ε and the predicted slope "
+                "of the methods that are to be accepted; measured slopes are in the table. "
+                f"Controls break a condition each; equal decay: γ = λ = 1/(k + 1). {shape}.",
                 rows,
                 lambda: _figure(stored, study),
             )
@@ -110,7 +112,7 @@ def _table(study: Study, shape: str) -> Table:
             "method": curves.named(name),
             "epsilon": exceedance.fraction,
             "beyond": exceedance.tail_count,
-            "bound": exceedance.tail_bound,
+            "bound": at_most(exceedance.tail_bound),
             "settles": exceedance.settles_from,
             "final": found.final / found.start,
             "rate": None if found.rate is None else found.rate.exponent,
@@ -123,7 +125,8 @@ def _table(study: Study, shape: str) -> Table:
     return Table(
         "certificate",
         f"The certificate: {shape}; ε and errors in units of the error at the start, e_0. Runs "
-        f"beyond ε are counted in the tail k ≥ K/{TAIL}; bounds hold with {CONFIDENCE:.0%}. β: the "
+        f"beyond ε are counted in the tail k ≥ K/{TAIL}; bounds of the share of all runs, rounded "
+        f"up, hold with {100 * CONFIDENCE:g} %. β: the "
         "mean of the largest errors falls like k^−β in the tail.",
         (
             Column("method", "method"),

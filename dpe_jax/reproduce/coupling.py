@@ -11,13 +11,15 @@ from dpe_jax import drawing
 from dpe_jax.config import NetworkTable
 from dpe_jax.network import Network
 from dpe_jax.reproduce import part
+from dpe_jax.reproduce.entries import beside_measured
 from dpe_jax.reproduce.part import Column, Drawing, Made, Table, Work
 from dpe_jax.summary import Check
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TITLE = "Decay of disagreement, ‖W̄^k‖"
+TITLE = "Decay of the consensus error, ‖W̄^k‖"
 SOURCE = (
     'The article\'s chart "Spectral Norm Decay of Consensus Matrix": ‖W̄^k‖ = 1 − μγ^k at μ = 0.5 '
     "and γ^k = 1/(k + 1), of the paper's Lemma 1."
@@ -57,10 +59,10 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
         [
             Drawing(
                 "coupling",
-                "Norm ‖W̄^k‖ = ‖I + γ^k W − 11ᵀ/n‖ by which the agents' disagreement is multiplied "
-                "in an exchange, against the iteration k, with γ^k = 1/(k + 1) (no unit). Left: "
+                "Norm ‖W̄^k‖ = ‖I + γ^k W − 11ᵀ/n‖ by which the consensus error is multiplied in "
+                "an exchange, against the iteration k, with γ^k = 1/(k + 1) (no unit). Left: "
                 "formula, measurement by singular values, and the article's entries, at μ = 0.5. "
-                "Right: its distance from 1, for several graphs; lines are the formula μγ^k, dots "
+                "Right: its distance from 1, for several graphs; lines are the formula μγ^k, marks "
                 f"are measured ({sizes}). Nothing is random here.",
                 rows,
                 lambda: _figure(rows),
@@ -136,52 +138,32 @@ def checks(rows: list[dict[str, Any]]) -> list[Check]:
 
 def _figure(rows: list[dict[str, Any]]) -> "Figure":
     figure, (left, right) = drawing.plain_panels(2)
-    black, red = "black", drawing.COLOURS[1]
     own = [row for row in rows if row["network"] == _OWN]
-    left.plot(
-        [row["k"] for row in own], [row["formula"] for row in own], color=black, label="formula"
-    )
-    left.plot(
-        [row["k"] for row in own],
-        [row["measured"] for row in own],
-        color=drawing.COLOURS[0],
-        ls="none",
-        marker="o",
-        ms=3,
-        label="measured",
-    )
-    printed = [row for row in own if row["article"] is not None]
-    left.plot(
-        [row["k"] for row in printed],
-        [row["article"] for row in printed],
-        color=red,
-        ls="none",
-        marker="s",
-        mfc="none",
-        ms=6.5,
-        label="article",
-    )
+    k = np.geomspace(min(row["k"] for row in own), max(row["k"] for row in own), 100)
+    left.plot(k, 1 - own[0]["mu"] / (k + 1), color="black", label=r"formula $1 - \mu\gamma^k$")
+    beside_measured(left, own, "k")
     left.set_ylabel(r"$\|\bar{W}^k\|$")
-    names = list(dict.fromkeys(row["network"] for row in rows))
-    for place, name in enumerate(names):
-        of = [row for row in rows if row["network"] == name]
-        k, colour = np.array([row["k"] for row in of]), drawing.COLOURS[place]
-        right.plot(
-            k, [1 - row["formula"] for row in of], color=colour, ls=drawing.DASHES[place % 6]
-        )
-        right.plot(
-            k,
-            [1 - row["measured"] for row in of],
-            color=colour,
-            ls=drawing.DASHES[place % 6],
-            marker="osD^v*"[place % 6],
-            ms=3,
-            label=name,
-        )
+    for place, name in enumerate(dict.fromkeys(row["network"] for row in rows)):
+        _distance(right, [row for row in rows if row["network"] == name], place)
     right.set_yscale("log")
     right.set_ylabel(r"$1 - \|\bar{W}^k\|$")
     for axes in (left, right):
         axes.set_xscale("log")
         axes.set_xlabel("iteration $k$")
-    drawing.entitle(figure, [])
+        # A legend each: a dot does not mean the same in both.
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2)
+    figure.set_figheight(figure.get_figheight() + 0.65)
     return figure
+
+
+def _distance(axes: "Axes", rows: list[dict[str, Any]], place: int) -> None:
+    """How far one graph's norm is from 1: the formula as a line, measurements as marks."""
+    k = np.geomspace(rows[0]["k"], rows[-1]["k"], 100)
+    colour, dash = drawing.COLOURS[place], drawing.DASHES[place % len(drawing.DASHES)]
+    marker = "osD^v*"[place % 6]
+    axes.plot(k, rows[0]["mu"] / (k + 1), color=colour, ls=dash)
+    measured = [1 - row["measured"] for row in rows]
+    axes.plot([row["k"] for row in rows], measured, color=colour, ls="none", marker=marker, ms=3)
+    # One entry for both.
+    label = rows[0]["network"]
+    axes.plot([], [], color=colour, ls=dash, marker=marker, ms=3, label=label)

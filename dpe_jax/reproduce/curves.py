@@ -23,7 +23,7 @@ NAMES = {
     "tailored-dp": "tailored DP",
     "coarse-grid": "proposed, coarse δ",
     "constant-stepsize": "control: constant stepsize",
-    "equal-decay": "control: γ = λ",
+    "equal-decay": "control: equal decay, γ = λ",
     "unequal-means": "control: unequal means",
     "nearest-rounding": "control: rounding to nearest",
 }

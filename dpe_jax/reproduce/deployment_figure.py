@@ -31,27 +31,17 @@ def drawings(
     """Convergence by δ, the time of an iteration by key length, and both together."""
     deltas = list(dict.fromkeys(row["delta"] for row in rows))
     courses = [
-        {
-            "delta": delta,
-            "iteration": int(k),
-            "gap": float(mean),
-            "gap_low": float(low),
-            "gap_high": float(high),
-            "gap_predicted": float(predicted[place, k]),
-        }
-        for place, (delta, course) in enumerate(zip(deltas, found.courses, strict=True))
-        for k, mean, low, high in zip(
-            course.iteration, course.mean, course.low, course.high, strict=True
-        )
+        row for place, delta in enumerate(deltas) for row in _course(delta, found, place, predicted)
     ]
     kept = [key for key in rows[0] if key not in ("fitted_slot_bits", "fitted_slots")]
     return [
         Drawing(
             "convergence",
-            f"Convergence by quantization step δ: mean over agents and runs of F(x_i) − F* with "
-            f"95 % intervals of the mean; dotted: the recursion of means and variances, which "
-            f"simulates nothing; dashed: the target {told.target:.3g}, {told.fraction:g} of the "
-            f"start. {told.sample}.",
+            "Convergence by quantization step δ. Left: mean over agents and runs of F(x_i) − F*, "
+            f"with the target {told.target:.3g}, {told.fraction:g} of the start. Right: its ratio "
+            f"to that of the finest step, δ = {deltas[0]:.3g}, on the same random draws. Shaded: "
+            "95 % intervals (bootstrap over runs, pairs of runs at the right). Predicted: the "
+            f"recursion of means and variances, which simulates nothing. {told.sample}.",
             courses,
             lambda: _courses(courses, deltas, told),
         ),
@@ -67,25 +57,68 @@ def drawings(
     ]
 
 
+def _course(delta: float, found: Swept, place: int, predicted: np.ndarray) -> list[dict[str, Any]]:
+    """A row for each record point of one δ: the gap, and its ratio to that of the first δ."""
+    course, first = found.courses[place], found.courses[0]
+    ratios = course.ratios(first)
+    return [
+        {
+            "delta": delta,
+            "iteration": int(k),
+            "gap": float(course.mean[point]),
+            "gap_low": float(course.low[point]),
+            "gap_high": float(course.high[point]),
+            "gap_predicted": float(predicted[place, k]),
+            "ratio": float(ratios.mean[point]),
+            "ratio_low": float(ratios.low[point]),
+            "ratio_high": float(ratios.high[point]),
+            "ratio_predicted": float(predicted[place, k] / predicted[0, k]),
+        }
+        for point, k in enumerate(course.iteration)
+    ]
+
+
 def _courses(courses: list[dict[str, Any]], deltas: list[float], told: Told) -> "Figure":
-    figure, (axes,) = drawing.plain_panels(1)
-    drawing.over_iterations(axes, max(row["iteration"] for row in courses))
-    axes.set_yscale("log")
-    axes.set_ylabel(r"mean of $F(x_i) - F^*$")
-    for place, delta in enumerate(deltas):
-        own = [row for row in courses if row["delta"] == delta]
-        x = [row["iteration"] + 1 for row in own]
-        colour = drawing.COLOURS[place % len(drawing.COLOURS)]
-        dash = drawing.DASHES[place % len(drawing.DASHES)]
-        low, high = ([row[f"gap_{end}"] for row in own] for end in ("low", "high"))
-        axes.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
-        label = rf"$\delta = {_power(delta)}$"
-        axes.plot(x, [row["gap"] for row in own], color=colour, ls=dash, label=label)
-        predicted = [row["gap_predicted"] for row in own]
-        axes.plot(x, predicted, color="black", lw=0.6, ls=":", zorder=3)
-    axes.axhline(told.target, color="black", lw=0.8, ls=(0, (4, 2)), zorder=1.5)
+    figure, (left, right) = drawing.plain_panels(2)
+    for axes, metric in ((left, "gap"), (right, "ratio")):
+        drawing.over_iterations(axes, max(row["iteration"] for row in courses))
+        axes.set_yscale("log")
+        for place, delta in enumerate(deltas):
+            _line(axes, [row for row in courses if row["delta"] == delta], metric, place)
+        axes.plot([], [], color="black", lw=0.9, ls=":", label="predicted")
+    left.set_ylabel(r"mean of $F(x_i) - F^*$")
+    left.axhline(told.target, color="black", lw=0.8, ls=(0, (4, 2)), zorder=1.5, label="target")
+    right.set_ylabel(rf"ratio to $\delta = {_power(deltas[0])}$")
+    _few_ticks(right)
     drawing.entitle(figure, [])
     return figure
+
+
+def _line(axes: "Axes", own: list[dict[str, Any]], metric: str, place: int) -> None:
+    """One δ: mean, interval, and what is predicted."""
+    x = [row["iteration"] + 1 for row in own]
+    colour = drawing.COLOURS[place % len(drawing.COLOURS)]
+    low, high = ([row[f"{metric}_{end}"] for row in own] for end in ("low", "high"))
+    axes.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
+    axes.plot(
+        x,
+        [row[metric] for row in own],
+        color=colour,
+        ls=drawing.DASHES[place % len(drawing.DASHES)],
+        label=rf"$\delta = {_power(own[0]['delta'])}$",
+    )
+    axes.plot(
+        x, [row[f"{metric}_predicted"] for row in own], color="black", lw=0.9, ls=":", zorder=3
+    )
+
+
+def _few_ticks(axes: "Axes") -> None:
+    """Plain numbers on a logarithmic axis that may be shorter than a decade."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.2, 1.5, 2.0, 3.0, 5.0)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _power(delta: float) -> str:

@@ -143,52 +143,162 @@ def cell(value: Any, digits: str) -> str:
             return "not a number" if math.isnan(value) else f"${'-' * (value < 0)}\\infty$"
         if value == 0:
             return "$0$"
-        mantissa, _, exponent = format(value, digits).partition("e")
-        mantissa = mantissa.replace("%", r"\%").replace(",", "{,}")
-        return f"${mantissa}$" if not exponent else rf"${mantissa}\times 10^{{{int(exponent)}}}$"
+        return f"${_number(format(value, digits))}$"
     return text(str(value))
 
 
+_INTERVAL = re.compile(r"\[(-?[\d.]+(?:e[-+]\d+)?|∞), (-?[\d.]+(?:e[-+]\d+)?|∞)\]")
+
+
+def interval(value: str, digits: str | None) -> str:
+    """[7.9e-05, 8.3e-05] as mathematics; with `digits` its ends have that format."""
+    found = _INTERVAL.fullmatch(value)
+    assert found is not None  # only intervals come here
+    ends = (
+        r"\infty" if end == "∞" else _number(format(float(end), digits) if digits else end)
+        for end in found.groups()
+    )
+    return f"$[{', '.join(ends)}]$"
+
+
+def _number(written: str) -> str:
+    """What Python wrote of a number, as LaTeX within mathematics."""
+    mantissa, _, exponent = written.partition("e")
+    mantissa = mantissa.replace("%", r"\%").replace(",", "{,}")
+    return rf"{mantissa}\times 10^{{{int(exponent)}}}" if exponent else mantissa
+
+
 def head(column: Column) -> str:
-    """The head of a column, with its unit."""
+    """The head of a column, with its unit; a long one in two lines."""
     unit = f" ({text(column.unit)})" if column.unit else ""
-    return (column.latex or text(column.head)) + unit
+    written = (column.latex or text(column.head)) + unit
+    plain = column.head + (f" ({column.unit})" if column.unit else "")
+    # A number stays with its sign of per cent.
+    blanks = [found.start() for found in re.finditer(r" (?!\\%)", written)]
+    if len(plain) <= _LONG_HEAD or column.latex or not blanks:
+        return written
+    cut = min(blanks, key=lambda place: abs(place - len(written) / 2))
+    return rf"\shortstack{{{written[:cut]}\\{written[cut + 1 :]}}}"
 
 
 def document(table: Table) -> str:
     """A LaTeX document of one table with its caption.
 
-    A paper with the packages `standalone`, `booktabs` and `graphicx` reads the file by `\\input`.
+    A paper with the packages `standalone`, `array`, `booktabs` and `graphicx` reads the file by
+    `\\input`.
     """
-    numbers = [
-        all(isinstance(row[column.key], int | float | None) for row in table.rows)
-        and not any(isinstance(row[column.key], bool) for row in table.rows)
-        for column in table.columns
-    ]
+    columns = [_written(table, place) for place in range(len(table.columns))]
+    heads = [head(column) for column in table.columns]
     lines = [
         "% Compile this by itself, or \\input it into a paper that has",
-        r"% \usepackage{standalone,booktabs,graphicx}. It is shrunk only where it is too wide.",
+        r"% \usepackage{standalone,array,booktabs,graphicx}. It is shrunk only if it is too wide.",
         r"\documentclass{article}",
         r"\usepackage[utf8]{inputenc}",
         r"\usepackage[T1]{fontenc}",
-        r"\usepackage{booktabs,graphicx}",
+        r"\usepackage{array,booktabs,graphicx}",
         r"\usepackage[margin=1in]{geometry}",
         r"\begin{document}",
         r"\begin{table}",
         r"\centering\footnotesize",
         rf"\caption{{{text(table.caption)}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{{''.join('r' if number else 'l' for number in numbers)}}}",
+        rf"\begin{{tabular}}{{{''.join(_kinds(table))}}}",
         r"\toprule",
-        " & ".join(head(column) for column in table.columns) + r" \\",
+        " & ".join(heads) + r" \\",
         r"\midrule",
-        *(
-            " & ".join(cell(row[column.key], column.digits) for column in table.columns) + r" \\"
-            for row in table.rows
-        ),
+        *(" & ".join(cells) + r" \\" for cells in zip(*columns, strict=True)),
         r"\bottomrule",
         r"\end{tabular}}",
         r"\end{table}",
         r"\end{document}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _values(table: Table, place: int) -> list[Any]:
+    return [row[table.columns[place].key] for row in table.rows]
+
+
+def _is_number(values: list[Any]) -> bool:
+    return all(isinstance(value, int | float | None) for value in values) and not any(
+        isinstance(value, bool) for value in values
+    )
+
+
+def _is_interval(values: list[Any]) -> bool:
+    known = [value for value in values if value is not None]
+    return bool(known) and all(isinstance(v, str) and _INTERVAL.fullmatch(v) for v in known)
+
+
+def _written(table: Table, place: int) -> list[str]:
+    """The cells of a column: if one needs a power of ten, all have one, their intervals too."""
+    values, digits = _values(table, place), table.columns[place].digits
+    if _is_interval(values):
+        # Intervals come after what they are of.
+        own = place - 1 if place and _is_number(_values(table, place - 1)) else place
+        scientific = _scientific(table, own) if _mixed(table, own) else None
+        return ["--" if value is None else interval(value, scientific) for value in values]
+    if _is_number(values) and _mixed(table, place):
+        digits = _scientific(table, place)
+    return [cell(value, digits) for value in values]
+
+
+def _mixed(table: Table, place: int) -> bool:
+    """Whether a column, or the intervals after it, have numbers that need a power of ten."""
+    column, values = table.columns[place], _values(table, place)
+    if not column.digits.endswith("g"):
+        return False
+    written = [
+        value if isinstance(value, str) else format(value, column.digits)
+        for value in values
+        if value is not None
+    ]
+    after = _values(table, place + 1) if place + 1 < len(table.columns) else []
+    written += [value for value in after if _is_interval(after) and value is not None]
+    return any(re.search(r"\de[-+]\d", one) for one in written)
+
+
+def _scientific(table: Table, place: int) -> str:
+    """.3g as .2e: as many digits."""
+    return f".{max(0, int(table.columns[place].digits.strip('.g') or 6) - 1)}e"
+
+
+_LINE, _GAP, _LONG, _LONG_HEAD = 112, 3, 24, 12
+"""Letters: of a line, of the space between columns, and of cells and heads that may be broken."""
+
+_EM = 0.5
+"""Width of a letter."""
+
+
+def _kinds(table: Table) -> list[str]:
+    """Numbers to the right, texts to the left; in a table that is too wide long ones in lines."""
+    widths = [_width(table, place) for place in range(len(table.columns))]
+    texts = [not _is_number(_values(table, place)) for place in range(len(widths))]
+    broken = [
+        is_text and width > _LONG and sum(widths) + _GAP * len(widths) > _LINE
+        for is_text, width in zip(texts, widths, strict=True)
+    ]
+    left = _LINE - _GAP * len(widths)
+    left -= sum(width for width, long in zip(widths, broken, strict=True) if not long)
+    # The longest has the most, but not in proportion: a short one needs room for its words.
+    shares = [math.sqrt(width) if long else 0.0 for width, long in zip(widths, broken, strict=True)]
+    kinds = []
+    for is_text, share in zip(texts, shares, strict=True):
+        if share:
+            letters = max(_LONG * 0.6, left * share / sum(shares))
+            kinds.append(rf">{{\raggedright\arraybackslash}}p{{{_EM * letters:.1f}em}}")
+        else:
+            kinds.append("l" if is_text else "r")
+    return kinds
+
+
+def _width(table: Table, place: int) -> int:
+    """Letters of the longest cell of a column, or of half its head."""
+    column = table.columns[place]
+    cells = [
+        len(value if isinstance(value, str) else format(value, column.digits))
+        for value in _values(table, place)
+        if value is not None and not isinstance(value, bool)
+    ]
+    title = len(column.head) + (len(column.unit) + 3 if column.unit else 0)
+    return max([min(title, max(_LONG_HEAD, title // 2)), *cells])

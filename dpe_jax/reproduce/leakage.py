@@ -16,6 +16,7 @@ from dpe_jax.privacy.images import draw, pictures, scores, study
 from dpe_jax.privacy.images.coalitions import channel
 from dpe_jax.privacy.images.networks import FullyConnected
 from dpe_jax.privacy.images.observed import Channel, Nothing
+from dpe_jax.privacy.images.scores import EXACT, RECOGNISABLE
 from dpe_jax.privacy.images.study import Attack, Effort, Outcome, Targets
 from dpe_jax.privacy.intervals import Estimate
 from dpe_jax.reproduce import part
@@ -34,8 +35,15 @@ SOURCE = (
 )
 
 _RESAMPLES = 2000
-_SHOWN_DECIBELS = 200.0
-"""Beyond it is floating point that is measured."""
+_MOST_DECIBELS = 200.0
+"""PSNR is given up to here: beyond it is floating point that is measured."""
+
+_CAPPED = f"PSNR is given up to {_MOST_DECIBELS:g} dB"
+
+_EXACT = f"1e{round(np.log10(EXACT))}"
+
+_NARROW = 4
+"""So many pictures in a row fit into one column of a page."""
 
 _LEAST_CONTRAST, _OF_EACH = 0.15, 4
 """Standard deviation of the pixels of a patch, at least; and from how many each is chosen."""
@@ -84,6 +92,12 @@ _ATTACKS: dict[Attack, str] = {
 }
 """What attacks are called here."""
 
+_EXPLAINED: dict[Attack, str] = {
+    "plain": "gradient matching (Zhu et al. 2019)",
+    "informed": "with the law of the multipliers, the private random factors of the stepsizes",
+    "rows": "from the first layer, without a search",
+}
+
 _WIRE, _EVERYONE = "wire", "neighbors"
 
 
@@ -114,7 +128,7 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
     found = {row["key"]: row for row in rows if row["pictures"] == "digits"}
     return Made(
         drawings,
-        [_table(rows, chance, settings)],
+        [_table(rows, [view for _, _, view in jobs], chance, settings)],
         _checks(rows, chance),
         _differs(found, chance["digits"]),
     )
@@ -142,14 +156,14 @@ def _views(of: Targets, settings: Settings) -> list[View]:
     public = channel(conventional, k)
     levels = channel(encrypted, k)
     wide = eqx.tree_at(lambda one: one.multipliers, encrypted, Uniform(settings.signed))
-    signed = f"encrypted, 1 ± {settings.signed:g}"
+    signed = f"proposed, 1 ± {settings.signed:g}"
     return [
         View("conventional", "conventional DSGD", _WIRE, "plain", public),
         View("other", "conventional, other digit", _WIRE, "plain", public, mixed_up=True),
-        View("ciphertexts", "encrypted", _WIRE, "plain", blind),
-        View("ciphertexts, informed", "encrypted", _WIRE, "informed", blind),
-        View("levels", "encrypted", _EVERYONE, "plain", levels),
-        View("levels, informed", "encrypted", _EVERYONE, "informed", levels),
+        View("ciphertexts", "proposed", _WIRE, "plain", blind),
+        View("ciphertexts, informed", "proposed", _WIRE, "informed", blind),
+        View("levels", "proposed", _EVERYONE, "plain", levels),
+        View("levels, informed", "proposed", _EVERYONE, "informed", levels),
         View("signed, informed", signed, _EVERYONE, "informed", channel(wide, k)),
     ]
 
@@ -160,8 +174,8 @@ def _rows_only(of: Targets, settings: Settings) -> list[View]:
     k = settings.iteration
     return [
         View("conventional", "conventional DSGD", _WIRE, "rows", channel(conventional, k)),
-        View("ciphertexts", "encrypted", _WIRE, "rows", Nothing(_size(of))),
-        View("levels", "encrypted", _EVERYONE, "rows", channel(encrypted, k)),
+        View("ciphertexts", "proposed", _WIRE, "rows", Nothing(_size(of))),
+        View("levels", "proposed", _EVERYONE, "rows", channel(encrypted, k)),
     ]
 
 
@@ -211,12 +225,15 @@ def _row(kind: str, view: View, outcome: Outcome, seed: int) -> dict[str, Any]:
 
 def _median(values: Float[np.ndarray, " targets"], seed: int) -> Estimate:
     """The median over targets, with a percentile bootstrap over them."""
-    known = np.nan_to_num(values, nan=-np.inf, posinf=_SHOWN_DECIBELS)
-    known = np.minimum(known, _SHOWN_DECIBELS)
+    known = _capped(np.nan_to_num(values, nan=-np.inf, posinf=np.inf))
     rng = np.random.default_rng(seed)
     drawn = np.median(known[rng.integers(known.size, size=(_RESAMPLES, known.size))], axis=1)
     low, high = np.quantile(drawn, [0.025, 0.975], method="nearest")
     return Estimate(float(np.median(known)), float(low), float(high))
+
+
+def _capped(values: Float[np.ndarray, " targets"]) -> Float[np.ndarray, " targets"]:
+    return np.minimum(values, _MOST_DECIBELS)
 
 
 def _checks(rows: list[dict[str, Any]], chance: dict[str, float]) -> list[Check]:
@@ -230,8 +247,8 @@ def _checks(rows: list[dict[str, Any]], chance: dict[str, float]) -> list[Check]
             "pictures come back from a plaintext exchange",
             all(row["exact"] == row["targets"] for row in public),
             "; ".join(
-                f"{row['pictures']}: {row['exact']} of {row['targets']} with an MSE below 1e-6, "
-                f"{row['psnr']:.3g} dB"
+                f"{row['pictures']}: {row['exact']} of {row['targets']} with an MSE below "
+                f"{_EXACT}, {row['psnr']:.3g} dB"
                 for row in public
             ),
         ),
@@ -280,7 +297,7 @@ def _gallery(
             "target": target,
             "shown": target < shown,
             "mse": float(outcome.scores.mse[target]),
-            "psnr_db": float(outcome.scores.psnr[target]),
+            "psnr_db": float(_capped(outcome.scores.psnr)[target]),
             "ssim": float(outcome.scores.ssim[target]),
         }
         for view, outcome in outcomes
@@ -293,7 +310,8 @@ def _gallery(
             draw.Row(view.label, outcome.found[:shown], outcome.scores.mse[:shown])
             for view, outcome in drawn
         ]
-        return draw.pictures(rows, of.pictures.shape, inches=drawing.DOUBLE)
+        wide = drawing.DOUBLE if shown > _NARROW else drawing.SINGLE
+        return draw.pictures(rows, of.pictures.shape, inches=wide)
 
     what = {
         "digits": "handwritten digits of 8 × 8 pixels",
@@ -303,25 +321,44 @@ def _gallery(
         name,
         f"{shown} of {len(of.pictures.labels)} {what}, each reconstructed from one stochastic "
         f"gradient of batch 1 through a network {of.network.describe()} at iteration "
-        f"{settings.iteration}, with PSNR in dB (exact: an MSE below 1e-12). Wire: whoever listens "
-        "has the states of conventional DSGD, and ciphertexts of the encrypted method. Neighbors: "
-        "all neighbors together decrypt single replies. Matching: gradient matching (Zhu et al. "
-        "2019); informed: with the law of the random stepsizes; rows: from the first layer, "
-        f"without a search. Who sees nothing and says the mean picture reaches {chance:.3g} dB.",
+        f"{settings.iteration}, with PSNR in dB (exact: an MSE below {_EXACT}). Wire: whoever "
+        "listens has the states of conventional DSGD, and ciphertexts of the proposed method. "
+        "Neighbors: all neighbors together decrypt single replies. "
+        f"{_explained([view for view, _ in drawn], settings)} Who sees nothing and says the mean "
+        f"picture reaches {chance:.3g} dB. In the CSV file {_CAPPED}.",
         numbers,
         figure,
     )
 
 
-def _table(rows: list[dict[str, Any]], chance: dict[str, float], settings: Settings) -> Table:
+def _explained(views: list[View], settings: Settings) -> str:
+    """What the attacks of these views are, and what their multipliers, in sentences."""
+    shown = {view.attack for view in views}
+    attacks = "; ".join(
+        f"{_ATTACKS[attack]}: {told}" for attack, told in _EXPLAINED.items() if attack in shown
+    )
+    told = f"{attacks[0].upper()}{attacks[1:]}."
+    if any("±" in view.method for view in views):
+        half = settings.signed
+        told += (
+            f" 1 ± {half:g}: multipliers uniform from {1 - half:g} to {1 + half:g}, which may be "
+            "negative."
+        ).replace("-", "−")
+    return told
+
+
+def _table(
+    rows: list[dict[str, Any]], views: list[View], chance: dict[str, float], settings: Settings
+) -> Table:
     told = ", ".join(f"{kind} {value:.3g} dB" for kind, value in chance.items())
     return Table(
         "leakage",
         "Pictures from one stochastic gradient each at iteration "
         f"{settings.iteration}: medians over targets of PSNR and SSIM with 95 % bootstrap "
-        "intervals over targets; exact: MSE below 1e-6, recognisable: below 1e-2, with 95 % "
-        f"Clopper–Pearson intervals. Who sees nothing and says the mean picture: {told}. Other "
-        "digit: a control, each target attacked with the gradient of another one.",
+        f"intervals over targets ({_CAPPED}); exact: MSE below {_EXACT}, recognisable: below "
+        f"{RECOGNISABLE:g}, with 95 % Clopper–Pearson intervals. Who sees nothing and says the "
+        f"mean picture: {told}. Other digit: a control, each target attacked with the gradient of "
+        f"another one. {_explained(views, settings)}",
         (
             Column("pictures", "pictures"),
             Column("method", "method"),
@@ -329,12 +366,12 @@ def _table(rows: list[dict[str, Any]], chance: dict[str, float], settings: Setti
             Column("attack", "attack"),
             Column("targets", "targets", digits="d"),
             Column("psnr", "PSNR", "dB"),
-            Column("psnr_95", "95 %", "dB"),
+            Column("psnr_95", "PSNR, 95 %", "dB"),
             Column("ssim", "SSIM"),
-            Column("ssim_95", "95 %"),
+            Column("ssim_95", "SSIM, 95 %"),
             Column("exact", "exact", digits="d"),
             Column("recognisable", "recognisable", digits="d"),
-            Column("recognisable_95", "95 %", "%"),
+            Column("recognisable_95", "recognisable, 95 %", "%"),
         ),
         rows,
     )
@@ -348,7 +385,7 @@ def _differs(found: dict[str, dict[str, Any]], chance: float) -> str:
         f"conventional DSGD gives {public['exact']} of {public['targets']} digits back exactly, "
         f"and ciphertexts {blind['recognisable']} recognisably, as the article has it. But a "
         "coalition of all neighbors, which decrypts single replies and knows the law of the random "
-        f"stepsizes, has {informed['recognisable']} of {informed['targets']} digits recognisably "
+        f"multipliers, has {informed['recognisable']} of {informed['targets']} digits recognisably "
         f"({informed['psnr']:.3g} dB in the median; {chance:.3g} dB without any view), which the "
         "article's claim of protection against all neighbors together contradicts. Plain gradient "
         f"matching ({plain['psnr']:.3g} dB) does not show it. Small networks with random "

@@ -32,6 +32,8 @@ DIFFERS = (
 _GAP = "gap_mean_state"
 _METRICS = (_GAP, "error_worst_agent", "consensus_error")
 PROPOSED, CONVENTIONAL = "encrypted", "conventional"
+_SINGLE = drawing.COLOURS[-1]
+"""Of single runs."""
 
 
 class Settings(part.Settings):
@@ -41,7 +43,7 @@ class Settings(part.Settings):
 
 
 def make(settings: Settings, folder: Path, work: Work) -> Made:
-    """Simulate all methods, and draw the objective, the worst agent and the disagreement."""
+    """Simulate all methods, and draw the objective, the worst agent and the consensus error."""
     outcome = work.run(settings.experiment, folder / "five-agents", check=True)
     stored = outcome.stored
     found = curves.bands(stored, _METRICS)
@@ -51,17 +53,18 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
             "objective",
             "Objective F at the mean state x̄_k of five agents, against the iteration k (left), and "
             f"its distance from the minimum F* (right): mean and 5–95 % band over {shape}, for the "
-            "proposed, the conventional and the centralized method on the same random draws. Thin "
-            "lines: three single runs of the proposed method. F has no unit.",
+            "proposed, the conventional and the centralized method on the same random draws; thin "
+            "coloured lines are the edges of the bands. Grey: three single runs of the proposed "
+            "method. F has no unit.",
             _objective_rows(stored, found),
             lambda: _objective(stored, found),
         ),
         Drawing(
             "agents",
             "Largest distance of any agent's state x_i from the minimizer x* (left), and the "
-            "agents' disagreement (root of the mean squared distance from x̄, right), in units of "
-            f"x: mean and 5–95 % band over {shape}. The black line has the slope that is predicted "
-            "for large k. Centralized SGD has one state, so no disagreement.",
+            "consensus error (root of the agents' mean squared distance from x̄, right), in units "
+            f"of x: mean and 5–95 % band over {shape}. The black line has the slope that is "
+            "predicted for large k. Centralized SGD has one state, so no consensus error.",
             curves.rows(stored, {metric: found[metric] for metric in _METRICS[1:]}),
             lambda: _agents(stored, found),
         ),
@@ -113,13 +116,15 @@ def _objective(stored: Stored, found: curves.Bands) -> "Figure":
     top = 0.0
     for method in curves.methods(stored):
         gap = found[_GAP][method.name]
-        drawing.line(left, x, curves.course(gap, minimum), method, edges=False)
+        drawing.line(left, x, curves.course(gap, minimum), method)
         drawing.line(right, x, curves.course(gap), method, 0.0)
         top = max(top, minimum + float(np.nanmax(gap.high)))
         if method.name == PROPOSED:
             runs = stored.curves[_GAP].sel(algorithm=method.name).isel(run=slice(0, 3))
-            for run in runs.values.T:
-                left.plot(x, minimum + run, color=method.colour, lw=0.5, alpha=0.75)
+            for place, run in enumerate(runs.values.T):
+                # Grey, since edges of bands are thin lines of the method's colour.
+                label = "single runs, proposed" if not place else None
+                left.plot(x, minimum + run, color=_SINGLE, lw=0.7, label=label)
     left.axhline(minimum, color="black", lw=0.9, ls=(0, (4, 2)), label="minimum $F^*$", zorder=1.9)
     left.set_ylabel(r"objective $F(\bar{x}_k)$")
     right.set_ylabel(r"$F(\bar{x}_k) - F^*$")
@@ -139,7 +144,7 @@ def _agents(stored: Stored, found: curves.Bands) -> "Figure":
         _METRICS[1:],
         (
             r"$\mathrm{max}_i\,\|x_i - x^*\|$  (units of $x$)",
-            "disagreement  (units of $x$)",
+            "consensus error  (units of $x$)",
         ),
         strict=True,
     ):
@@ -163,14 +168,16 @@ def _slope(axes: "Axes", stored: Stored, found: curves.Bands) -> None:
     late = k >= k[-1] / 10
     mean = found["error_worst_agent"][PROPOSED].mean
     line = 1.15 * mean[-1] * (k[late] / k[-1]) ** -exponent
-    axes.plot(k[late] + 1, line, color="black", lw=0.9, label=f"slope $k^{{-{exponent:.2g}}}$")
+    axes.plot(
+        k[late] + 1, line, color="black", lw=0.9, label=f"predicted slope $k^{{-{exponent:.2g}}}$"
+    )
 
 
 def _table(stored: Stored, found: curves.Bands, shape: str) -> Table:
     rows: list[dict[str, Any]] = []
     for name in stored.config.methods:
         ends = {metric: found[metric][name] for metric in _METRICS}
-        gap, disagreement = ends[_GAP], ends["consensus_error"].mean[-1]
+        gap, consensus = ends[_GAP], ends["consensus_error"].mean[-1]
         rows.append(
             {
                 "method": curves.named(name),
@@ -179,21 +186,22 @@ def _table(stored: Stored, found: curves.Bands, shape: str) -> Table:
                 "gap_p05": gap.low[-1],
                 "gap_p95": gap.high[-1],
                 "worst": ends["error_worst_agent"].mean[-1],
-                "disagreement": disagreement if disagreement > ROUNDING else 0.0,
+                "consensus_error": consensus if consensus > ROUNDING else 0.0,
             }
         )
     return Table(
         "objective",
-        f"Where the methods end: means over {shape}, and 5 % and 95 % quantiles over the runs. F "
+        f"Where the methods end: means over {shape}, and 5 % and 95 % quantiles over the runs of "
+        "the gap, F(x̄) − F*. F "
         f"has no unit, distances are in units of x; F* = {stored.summary['minimum']:.6f}.",
         (
             Column("method", "method"),
             Column("objective", "F(x̄)", digits=".6f", latex=r"$F(\bar{x})$"),
             Column("gap", "F(x̄) − F*", digits=".2e", latex=r"$F(\bar{x}) - F^*$"),
-            Column("gap_p05", "5 %", digits=".2e"),
-            Column("gap_p95", "95 %", digits=".2e"),
+            Column("gap_p05", "gap, 5 %", digits=".2e"),
+            Column("gap_p95", "gap, 95 %", digits=".2e"),
             Column("worst", "max_i ‖x_i − x*‖", digits=".2e", latex=r"$\max_i \|x_i - x^*\|$"),
-            Column("disagreement", "disagreement", digits=".2e"),
+            Column("consensus_error", "consensus error", digits=".2e"),
         ),
         rows,
     )

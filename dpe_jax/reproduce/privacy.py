@@ -1,7 +1,7 @@
 """The measured privacy table beside the article's claims, from a reduced audit."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, model_validator
@@ -17,12 +17,10 @@ from dpe_jax.privacy.report import Report
 from dpe_jax.privacy.scores import GUESSED_SIGNS, RECOVERED, ROUGHLY, SOMETHING, WRONG_SIGNS
 from dpe_jax.reproduce import part
 from dpe_jax.reproduce.part import Column, Drawing, Made, Table, Work
-from dpe_jax.reproduce.privacy_words import boxes, over, sentence, shown, why
+from dpe_jax.reproduce.privacy_words import boxes, over, sentence, shown, times, why
+from dpe_jax.reproduce.shown import finite
 from dpe_jax.simulation import Simulation
 from dpe_jax.summary import Check
-
-if TYPE_CHECKING:
-    pass
 
 TITLE = "The privacy table, measured"
 SOURCE = (
@@ -85,17 +83,18 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
     )
     report = Report(settings.preset, simulation, found, ())
     write_json(folder / AUDIT, report.to_dict(curves=False), compact=True)
-    rows = _rows(found, settings)
+    rows = _rows(found, simulation, settings)
     sample = (
         f"{settings.runs} runs of {settings.iterations} iterations, n = "
         f"{simulation.network.agents}, d = {simulation.problem.dim}, agent {found.target}"
     )
+    priced = f"{_price(rows)} {_reduced(settings)}".strip()
     claims = _claims(found, settings)
     return Made(
-        [_drawing(rows, sample)],
-        [_scores(rows, sample), _claimed(claims, settings, sample)],
+        [_drawing(rows, sample, priced)],
+        [_scores(rows, sample, priced), _claimed(claims, sample)],
         _checks(report, simulation, settings),
-        _differs(claims),
+        _differs(claims, settings),
     )
 
 
@@ -109,18 +108,61 @@ def _simulation(settings: Settings) -> Simulation:
     return parse(tables | changes | {"methods": methods, "checks": {}}).build()
 
 
-def _rows(found: Audit, settings: Settings) -> list[Row]:
+def _rows(found: Audit, simulation: Simulation, settings: Settings) -> list[Row]:
     """A row for each method, the article's claim first."""
     claim = dict.fromkeys((*CRITERIA, "converges"), _CLAIMED)
-    nothing = {f"{key}_why": "" for key in claim}
+    nothing = {f"{key}_why": "" for key in claim} | {"epsilon": None, "gap_times": None}
     rows: list[Row] = [{"method": "proposed (the article's claim)", **claim, **nothing}]
+    own = found.accuracy[settings.proposed].median
     for name, label in settings.shown.items():
-        row: Row = {"method": label}
+        gap = found.accuracy[name].median
+        times = finite(gap / own) if own > 0 else None
+        row: Row = {"method": label, "epsilon": _spent(simulation, name), "gap_times": times}
         for key, (_, view) in CRITERIA.items():
             cell = found.cell(name, view)
             row |= {key: cell.scores.total, f"{key}_why": why(cell)}
         rows.append(row | _converges(found, name))
     return rows
+
+
+def _spent(simulation: Simulation, name: str) -> float | None:
+    """The ε of differential privacy that a method spends in the audited run, if it is of that."""
+    budget = simulation.algorithms[name].budget(
+        simulation.network, simulation.problem.dim, simulation.iterations
+    )
+    return None if budget is None else budget.total
+
+
+def _price(rows: list[Row]) -> str:
+    """What scores do not say of differential privacy: its budget, and its accuracy."""
+    spent = [
+        f"{row['method']} spends ε = {row['epsilon']:.3g}"
+        + ("" if row["gap_times"] is None else f" and ends at {times(row['gap_times'])} the gap")
+        for row in rows
+        if row["epsilon"] is not None
+    ]
+    return (
+        "Gap: the median of F(x̄) − F* at the end, times that of the proposed method. "
+        + (
+            f"Differential privacy (DP) has its price: {'; '.join(spent)} (an ε above 10 "
+            "guarantees next to nothing). "
+            if spent
+            else ""
+        )
+    ).strip()
+
+
+def _reduced(settings: Settings) -> str:
+    """How the audit differs in size from that of the preset, and what that does to scores."""
+    whole = experiment.find_config(settings.preset)
+    if (whole.runs, whole.iterations) == (settings.runs, settings.iterations):
+        return ""
+    return (
+        f"`dpe audit {settings.preset}` has {whole.runs} runs of {whole.iterations} iterations "
+        f"where this audit has {settings.runs} of {settings.iterations}; since upper ends of "
+        "intervals count, fewer runs can look more private, and a score may depend on the length, "
+        "so that single scores differ."
+    )
 
 
 def _converges(found: Audit, name: str) -> Row:
@@ -240,7 +282,7 @@ def _inversions(found: Audit, ours: dict[str, Any], settings: Settings) -> list[
     return made
 
 
-def _differs(claims: list[Row]) -> str:
+def _differs(claims: list[Row], settings: Settings) -> str:
     below = [
         f"{row['criterion']} {row['measured']} instead of {row['claimed']}"
         for row in claims
@@ -260,12 +302,11 @@ def _differs(claims: list[Row]) -> str:
         "whoever exchanges with an agent decrypts each single reply, and with weights that are "
         "public a reply gives the agent's state. Private weight factors narrow that. Exact "
         "convergence is a limit, which no finite run shows: the score says whether the gap still "
-        "falls, and the part `convergence` has the certificate. Runs are fewer and shorter than in "
-        "`dpe audit audit`."
-    )
+        f"falls, and the part `convergence` has the certificate. {_reduced(settings)}"
+    ).strip()
 
 
-def _scores(rows: list[Row], sample: str) -> Table:
+def _scores(rows: list[Row], sample: str, priced: str) -> Table:
     shown = [
         {key: value.replace("\n", ", ") if isinstance(value, str) else value
          for key, value in row.items()}
@@ -273,11 +314,15 @@ def _scores(rows: list[Row], sample: str) -> Table:
     ]  # fmt: skip
     columns = [Column("method", "method")]
     columns += [Column(key, name, digits="d") for key, (name, _) in CRITERIA.items()]
-    columns.append(Column("converges", _CONVERGENCE, digits="d"))
+    columns += [
+        Column("converges", _CONVERGENCE, digits="d"),
+        Column("gap_times", "gap, times the proposed method's"),
+        Column("epsilon", "ε of DP"),
+    ]
     return Table(
         "scores",
         f"Measured privacy scores, 0 to 3, by the article's criteria, and the article's claim. "
-        f"{_rule()} {sample}.",
+        f"{_rule()} {priced} {sample}.",
         tuple(columns),
         shown,
     )
@@ -286,16 +331,17 @@ def _scores(rows: list[Row], sample: str) -> Table:
 def _rule() -> str:
     return (
         f"0: a single gradient or the state is recovered (relative error ≤ {RECOVERED:g}); 1: "
-        f"signs of gradients (≤ {WRONG_SIGNS:.0%} wrong), their long-run mean or roughly the state "
-        f"(≤ {ROUGHLY:g}); 2: something is learned (≤ {SOMETHING:g}, or ≤ {GUESSED_SIGNS:.0%} of "
-        "signs wrong); 3: nothing that was tried is 10 % better than a guess. Upper ends of 95 % "
+        f"signs of gradients (≤ {100 * WRONG_SIGNS:g} % wrong), their long-run mean or roughly the "
+        f"state (≤ {ROUGHLY:g}); 2: something is learned (≤ {SOMETHING:g}, or ≤ "
+        f"{100 * GUESSED_SIGNS:g} % of signs wrong); 3: nothing that was tried is "
+        f"{100 * (1 - SOMETHING):.0f} % better than a guess. Upper ends of 95 % "
         "intervals count, of the attack that does best in the other half of the runs. Colluding: "
         "all neighbors and the wire, so that none is left to trust. Exact convergence: 3 where "
         f"F(x̄) − F* still falls at the end, with an exponent above {_STILL:g}, else 0."
     )
 
 
-def _claimed(claims: list[Row], settings: Settings, sample: str) -> Table:
+def _claimed(claims: list[Row], sample: str) -> Table:
     return Table(
         "claims",
         "The article's scores of the proposed method beside measured ones, and the best attacks' "
@@ -313,14 +359,14 @@ def _claimed(claims: list[Row], settings: Settings, sample: str) -> Table:
     )
 
 
-def _drawing(rows: list[Row], sample: str) -> Drawing:
+def _drawing(rows: list[Row], sample: str, priced: str) -> Drawing:
     names = {key: name for key, (name, _) in CRITERIA.items()} | {"converges": _CONVERGENCE}
     return Drawing(
         "scores",
         "Privacy scores measured by the article's criteria, above them the article's own of the "
         "proposed method, with what they follow from: errors of the best attacks on single "
         "gradients, their long-run mean and the state, relative to guesses without an attack, and "
-        f"shares of wrong signs; β: F(x̄) − F* falls like k^−β. {_rule()} {sample}.",
+        f"shares of wrong signs; β: F(x̄) − F* falls like k^−β. {_rule()} {priced} {sample}.",
         rows,
         lambda: boxes(rows, names),
     )

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_LONG = 16
+"""Letters of a name that fit into a line."""
+
+
 def why(cell: Cell) -> str:
     """In a few words what a score below 3 follows from: what is known best, most telling first."""
     if cell.source == "nothing":
@@ -87,12 +91,20 @@ def _percent(found: Estimate) -> str:
     return f"{100 * found.value:.2g} [{100 * found.low:.2g}, {100 * found.high:.2g}] %"
 
 
+def times(ratio: float) -> str:
+    """0.139 × or 1,230 ×."""
+    return f"{ratio:{'.3g' if ratio < 999.5 else ',.0f'}} ×"
+
+
 def boxes(rows: Sequence[Mapping[str, Any]], criteria: Mapping[str, str]) -> "Figure":
-    """A coloured table: a row for each method, a column for each criterion by its key."""
+    """A coloured table: a row for each method, a column for each criterion by its key.
+
+    What scores do not tell stands beside: ε below the name, and the gap at the end.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    left, width, height, top = 1.6, 1.07, 0.36, 0.38
+    left, width, height, top = 1.08, 1.05, 0.36, 0.38
     size = drawing.DOUBLE, top + len(rows) * height + 0.06
     figure = Figure(size)
     FigureCanvasAgg(figure)
@@ -103,13 +115,26 @@ def boxes(rows: Sequence[Mapping[str, Any]], criteria: Mapping[str, str]) -> "Fi
     for j, name in enumerate(criteria.values()):
         middle = left + (j + 0.5) * width
         axes.text(middle, top - 0.05, _two_lines(name), ha="center", va="bottom", fontsize=7.5)
+    last = left + len(criteria) * width + 0.32
+    title = "gap, times\nproposed"
+    axes.text(last, top - 0.05, title, ha="center", va="bottom", fontsize=7.5)
     for i, row in enumerate(rows):
         # The article's claim stands apart.
         upper = top + i * height + (0.06 if i else 0.0)
-        axes.text(0.04, upper + height / 2, row["method"], va="center", fontsize=7.5)
+        middle = upper + height / 2
+        axes.text(0.04, middle, _label(row), va="center", fontsize=7.5, linespacing=1.05)
+        if row["gap_times"] is not None:
+            axes.text(last, middle, times(row["gap_times"]), ha="center", va="center", fontsize=7.5)
         for j, key in enumerate(criteria):
             _box(axes, (left + j * width, upper), (width, height), row[key], row[f"{key}_why"])
     return figure
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    """A method's name, and what it spends; a long name in two lines."""
+    if row["epsilon"] is not None:
+        return f"{row['method']}\nε = {row['epsilon']:.3g}"
+    return row["method"] if len(row["method"]) <= _LONG else _two_lines(row["method"])
 
 
 def _box(

@@ -12,6 +12,7 @@ from dpe_jax.bounds import quantization_bound
 from dpe_jax.network import Network
 from dpe_jax.problems import Quadratic
 from dpe_jax.reproduce import part
+from dpe_jax.reproduce.entries import beside_measured
 from dpe_jax.reproduce.part import Column, Drawing, Made, Table, Work
 from dpe_jax.schedules import PowerLaw
 from dpe_jax.study import simulate
@@ -64,7 +65,7 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
                 f"intervals (narrower than the dots), and the article's entries ({shape}). The "
                 "article's entry at n = 10 is a misprint of 0.00405.",
                 rows,
-                lambda: _figure(rows),
+                lambda: _figure(rows, settings.delta),
             )
         ],
         [
@@ -163,56 +164,37 @@ def checks(rows: list[dict[str, Any]]) -> list[Check]:
     ]
 
 
-def _figure(rows: list[dict[str, Any]]) -> "Figure":
+def _figure(rows: list[dict[str, Any]], delta: float) -> "Figure":
     figure, (axes,) = drawing.plain_panels(1)
-    blue, red = drawing.COLOURS[:2]
-    n = [row["agents"] for row in rows]
+    agents = [row["agents"] for row in rows]
+    # Drawn as the curves that they are, however few numbers of agents are measured.
+    n = np.geomspace(min(agents), max(agents), 100)
     axes.plot(
         n,
-        [row["bound"] for row in rows],
+        (n - 1) ** 2 * delta**2 / 2,
         color="black",
-        label=r"bound $\frac{1}{2}(n-1)^2d\delta^2$",
+        label=r"bound $\frac{1}{2}(n-1)^2 d\delta^2$",
     )
     axes.plot(
         n,
-        [row["expected"] for row in rows],
-        color=blue,
+        n * (n - 1) * delta**2 / 4,
+        color=drawing.COLOURS[0],
         ls=drawing.DASHES[1],
         label=r"exact $n(n-1)d\delta^2/4$",
     )
-    axes.errorbar(
-        n,
-        [row["measured"] for row in rows],
-        [1.96 * row["standard_error"] for row in rows],
-        color=blue,
-        ls="none",
-        marker="o",
-        capsize=2,
-        label="measured",
-    )
-    printed = [row for row in rows if row["article"] is not None]
-    axes.plot(
-        [row["agents"] for row in printed],
-        [row["article"] for row in printed],
-        color=red,
-        ls="none",
-        marker="s",
-        mfc="none",
-        ms=6.5,
-        label="article",
-    )
-    for wrong in (row for row in printed if row["misprint"]):
+    beside_measured(axes, rows, "agents")
+    for wrong in (row for row in rows if row["misprint"]):
         axes.annotate(
             "misprint",
             (wrong["agents"], wrong["article"]),
             (-6, -12),
             textcoords="offset points",
             ha="right",
-            color=red,
+            color=drawing.COLOURS[1],
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xticks(n, [str(one) for one in n])
+    axes.set_xticks(agents, [str(one) for one in agents])
     axes.minorticks_off()
     axes.set_xlabel("number of agents $n$")
     axes.set_ylabel(r"$\mathrm{E}\|\xi_i\|^2$  (units of $x^2$)")

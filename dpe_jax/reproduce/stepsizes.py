@@ -180,7 +180,7 @@ def _drawing(rows: list[dict[str, Any]], settings: Settings, target: float, samp
         families = [f for f in dict.fromkeys(row["family"] for row in rows) if f != "none"]
         panels = (
             (left, "times_without", r"$F(\bar{x}) - F^*$ over that at $\rho^2 = 0$"),
-            (right, "iterations", "iterations to the target"),
+            (right, "iterations", f"iterations to a gap of {_short(target)}"),
         )
         for axes, metric, label in panels:
             line = sorted({(row["variance"], row[f"{metric}_predicted"]) for row in rows})
@@ -190,9 +190,8 @@ def _drawing(rows: list[dict[str, Any]], settings: Settings, target: float, samp
                 # Side by side, so that intervals at one variance can be told apart.
                 shift = 0.016 * (place - (len(families) + 1) / 2) if place else 0.0
                 _points(axes, own, metric, place, shift)
-            axes.set_xlabel(r"relative variance $\rho^2$ of the stepsizes")
+            axes.set_xlabel(r"relative variance $\rho^2$ of the multipliers")
             axes.set_ylabel(label)
-            axes.set_ylim(0, None)
             # As many ticks in a layout as in the next one.
             axes.locator_params(nbins=6)
         drawing.entitle(figure, [])
@@ -200,14 +199,22 @@ def _drawing(rows: list[dict[str, Any]], settings: Settings, target: float, samp
 
     return Drawing(
         "stepsizes",
-        f"Families and relative variances ρ² of the private random stepsizes. Left: F(x̄) − F* at "
-        f"k = {last}, times that without random stepsizes (pairs of runs). Right: iterations until "
-        f"mean F(x̄) − F* stays at or below {target:.3g}, {settings.target:g} of its start. Line: "
-        f"the recursion of means and variances, which simulates nothing. Families at one variance "
-        f"are drawn side by side. {sample}.",
+        "Families and relative variances ρ² of the multipliers, the private random factors of the "
+        f"stepsizes. Left: F(x̄) − F* at k = {last}, times that without random stepsizes (pairs of "
+        f"runs). Right: iterations until the mean of F(x̄) − F* stays at or below {target:.3g}, "
+        f"{settings.target:g} of its start. Line: the recursion of means and variances, which "
+        "simulates nothing. None: stepsizes that are not random. Families at one variance are "
+        "drawn side by side; no axis begins at 0. "
+        f"{sample}.",
         rows,
         draw,
     )
+
+
+def _short(target: float) -> str:
+    """0.00041 as a formula with a power of ten."""
+    mantissa, exponent = f"{target:.2g}".partition("e")[::2]
+    return rf"${mantissa} \times 10^{{{int(exponent)}}}$" if exponent else mantissa
 
 
 def _points(
@@ -228,7 +235,7 @@ def _points(
         ms=3.5,
         mew=0,
         lw=0.9,
-        label=rows[0]["family"] if place else "not random",
+        label=rows[0]["family"],
     )
 
 
@@ -238,14 +245,14 @@ def _table(rows: list[dict[str, Any]], settings: Settings, target: float, sample
         Column("family", "family"),
         Column("variance", "ρ²"),
         Column("may_be_negative", "negative?"),
-        Column("gap", f"F(x̄) − F* at k = {last}"),
-        Column("gap_95", "95 %"),
-        Column("gap_predicted", "predicted"),
-        Column("times_without", "times without"),
-        Column("times_without_95", "95 %"),
+        Column("gap", "gap"),
+        Column("gap_95", "gap, 95 %"),
+        Column("gap_predicted", "gap, predicted"),
+        Column("times_without", "ratio"),
+        Column("times_without_95", "ratio, 95 %"),
         Column("iterations", "iterations", digits=".0f"),
-        Column("iterations_95", "95 %"),
-        Column("iterations_predicted", "predicted", digits=".0f"),
+        Column("iterations_95", "iterations, 95 %"),
+        Column("iterations_predicted", "iterations, predicted", digits=".0f"),
     )
     digits = {"gap": ".3g", "times_without": ".3g", "iterations": ".0f"}
     shown = [
@@ -258,9 +265,11 @@ def _table(rows: list[dict[str, Any]], settings: Settings, target: float, sample
     ]
     return Table(
         "stepsizes",
-        f"Families and variances of random stepsizes: mean F(x̄) − F* at k = {last}, its ratio to "
-        f"that without random stepsizes, and iterations until it stays at or below {target:.3g} "
-        f"(a dash: not by k = {last}). Predicted: the recursion of means and variances. {sample}.",
+        f"Families and relative variances ρ² of the multipliers, the random factors of the "
+        f"stepsizes: gap, the mean of F(x̄) − F* at k = {last}; its ratio to that without random "
+        f"stepsizes; and iterations until the gap stays at or below {target:.3g} (a dash: not by "
+        f"k = {last}). Negative: whether multipliers may be. Predicted: the recursion of means and "
+        f"variances. {sample}.",
         columns,
         shown,
     )

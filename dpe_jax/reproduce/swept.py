@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int64, Num
 
-from dpe_jax import experiment
+from dpe_jax import bands, experiment
 from dpe_jax.bootstrap import ends, resampled_means
 from dpe_jax.config import Config
 from dpe_jax.observe import Metric
@@ -51,8 +51,12 @@ class Course:
 
     def times(self, other: "Course") -> Estimate:
         """The ratio of the means at the end to those of another, over pairs of runs."""
-        low, high = ends((self.drawn[:, -1] / other.drawn[:, -1])[:, None])
-        return Estimate(float(self.mean[-1] / other.mean[-1]), float(low[0]), float(high[0]))
+        ratio, low, high = (column[-1] for column in self.ratios(other))
+        return Estimate(float(ratio), float(low), float(high))
+
+    def ratios(self, other: "Course") -> bands.Course:
+        """The same at every record point."""
+        return bands.Course(self.mean / other.mean, *ends(self.drawn / other.drawn))
 
 
 @dataclasses.dataclass(frozen=True)

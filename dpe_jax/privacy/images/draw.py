@@ -8,12 +8,16 @@ import numpy as np
 from jaxtyping import Float
 
 from dpe_jax import drawing
+from dpe_jax.privacy.images.scores import EXACT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_LABEL_WIDTH, _TILE, _GAP = 1.75, 0.62, 0.05
-"""Inches: the column of labels, a picture, and what lies between two."""
+_LABEL_WIDTH, _TILE, _GAP, _MOST = 1.75, 0.62, 0.05, 0.85
+"""Inches: the column of labels, a picture, what lies between two, and the largest picture."""
+
+_LETTER = 0.06
+"""Inches: a letter of a label."""
 
 
 class Row(NamedTuple):
@@ -64,14 +68,18 @@ def pictures(
     title: str = "",
     inches: float | None = None,
 ) -> "Figure":
-    """Pictures in rows, without writing them; `inches` wide, if labels are to fill that up."""
+    """Pictures in rows, without writing them; as large as fits if it is to be `inches` wide."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = rows[0].pictures.shape[0]
     scored = any(row.mse is not None for row in rows)
-    pitch = _TILE + (0.18 if scored else _GAP)
-    tiles = columns * (_TILE + _GAP) + 0.05
+    tile = _TILE
+    if inches is not None:
+        longest = max(len(line) for row in rows for line in row.label.split("\n"))
+        tile = min(_MOST, (inches - 0.2 - _LETTER * longest) / columns - _GAP)
+    pitch = tile + (0.18 if scored else _GAP)
+    tiles = columns * (tile + _GAP) + 0.05
     width = _LABEL_WIDTH + tiles if inches is None else inches
     top = 0.16 + 0.14 * (1 + title.count("\n")) if title else 0.05
     height = top + len(rows) * pitch + 0.05
@@ -79,13 +87,13 @@ def pictures(
     FigureCanvasAgg(figure)
     figure.text(0.06 / width, 1 - 0.08 / height, title, va="top", fontsize=8.5)
     for i, row in enumerate(rows):
-        bottom = height - top - i * pitch - _TILE
+        bottom = height - top - i * pitch - tile
         figure.text(
-            0.06 / width, (bottom + _TILE / 2) / height, row.label, va="center", fontsize=7.5
+            0.06 / width, (bottom + tile / 2) / height, row.label, va="center", fontsize=7.5
         )
         for j in range(columns):
-            left = width - tiles + j * (_TILE + _GAP)
-            axes = figure.add_axes((left / width, bottom / height, _TILE / width, _TILE / height))
+            left = width - tiles + j * (tile + _GAP)
+            axes = figure.add_axes((left / width, bottom / height, tile / width, tile / height))
             axes.set_axis_off()
             picture = np.clip(row.pictures[j], 0.0, 1.0).reshape(shape)
             if np.all(np.isfinite(picture)):
@@ -99,7 +107,7 @@ def pictures(
                 )
             if row.mse is not None:
                 figure.text(
-                    (left + _TILE / 2) / width,
+                    (left + tile / 2) / width,
                     (bottom - 0.02) / height,
                     _decibel(float(row.mse[j])),
                     ha="center",
@@ -112,8 +120,7 @@ def pictures(
 def _decibel(mse: float) -> str:
     if not np.isfinite(mse):
         return "failed"
-    # Beyond that it is floating point that is measured.
-    return "exact" if mse < 1e-12 else f"{-10 * np.log10(mse):.0f} dB"
+    return "exact" if mse < EXACT else f"{-10 * np.log10(mse):.0f} dB"
 
 
 def _curves(lines: Sequence[Line], chance: float, title: str) -> "Figure":
