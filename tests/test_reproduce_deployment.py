@@ -15,7 +15,7 @@ from dpe_jax.quadratic_moments import moments
 from dpe_jax.reproduce import deployment, stepsizes, verification
 from dpe_jax.reproduce.part import SCALES, Work
 from dpe_jax.reproduce.settings import load
-from dpe_jax.reproduce.shown import at_most, between, duration, spread, standard_errors
+from dpe_jax.reproduce.shown import between, duration, spread, standard_errors
 from dpe_jax.reproduce.swept import METHOD, Swept, course, first_at
 from dpe_jax.sweep_run import plan_sweep
 
@@ -75,14 +75,6 @@ def test_how_numbers_are_shown() -> None:
     assert between(None, None) is None
     assert spread("x", (1.0, 0.5, math.inf)) == {"x": 1.0, "x_low": 0.5, "x_high": None}
     assert [duration(s) for s in (12.3, 150.0, 7200.0)] == ["12 s", "2.5 min", "2 h"]
-
-
-@pytest.mark.parametrize(
-    ("share", "shown"), [(0.00224585, 0.0023), (0.0023, 0.0023), (0.0023000001, 0.0024), (1.0, 1.0)]
-)
-def test_upper_bounds_are_rounded_up(share: float, shown: float) -> None:
-    assert at_most(share) == shown
-    assert f"{at_most(share):.2%}" == f"{100 * shown:.2f}%"
 
 
 def test_standard_errors_are_those_under_the_prediction() -> None:

@@ -7,11 +7,11 @@ from dpe_jax import drawing
 from dpe_jax.certificate import CONFIDENCE, LEVEL, QUANTILES, TAIL, Study
 from dpe_jax.certificate_figures import drawn
 from dpe_jax.config import Config
+from dpe_jax.convergence import at_most
 from dpe_jax.errors import InputError
 from dpe_jax.folder import CERTIFICATE, write_json
 from dpe_jax.reproduce import curves, part
 from dpe_jax.reproduce.part import Column, Drawing, Made, Table, Work
-from dpe_jax.reproduce.shown import at_most
 from dpe_jax.results import Stored
 from dpe_jax.summary import certified, convergence_checks
 

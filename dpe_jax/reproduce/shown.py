@@ -1,6 +1,5 @@
 """How numbers are shown in the cells of tables and figures."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,6 @@ def between(low: float | None, high: float | None, digits: str = ".3g") -> str |
         "∞" if end is None or not np.isfinite(end) else format(end, digits) for end in (low, high)
     )
     return f"[{', '.join(ends)}]"
-
-
-def at_most(share: float, places: int = 4) -> float:
-    """An upper bound with so many decimals: rounded up, so that it still is one."""
-    # Binary fractions are off by far less than what is shown: 0.23 % stays 0.23 %.
-    return math.ceil(round(share * 10**places, 6)) / 10**places
 
 
 def finite(value: float) -> float | None:
