@@ -67,8 +67,8 @@ def _stored(options: argparse.Namespace, metrics: tuple[str, ...] | None, log: C
         beside = {"out": options.out, "overwrite": options.overwrite or None}
         for name, value in {**changes(options), **beside}.items():
             if value is not None:
-                accepted = "no such option beside a folder with a result"
-                raise InputError(f"--{name}", value, accepted)
+                accepted = "not together with a folder that has a result"
+                raise TogetherError(f"--{name}", value, accepted)
         return load_experiment(path)
     config = experiment.override(_config(options.study), changes(options))
     # Before the simulation: a name that is wrong must not cost a whole run.

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from dpe_jax import experiment, sweep_run
 from dpe_jax.distributed import WHOLE, Part, joined
-from dpe_jax.errors import InputError
+from dpe_jax.errors import InputError, TogetherError
 from dpe_jax.folder import MANIFEST, SUMMARY
 from dpe_jax.observe import METRICS
 from dpe_jax.options import changes
@@ -117,7 +117,7 @@ def _add_runs(
         value = getattr(options, name)
         if value is not None:
             shown = "/".join(map(str, value)) if name == "part" else value
-            raise InputError(f"--{name}", shown, "no such option beside --add-runs")
+            raise TogetherError(f"--{name}", shown, "not together with --add-runs")
     if not (Path(options.config) / MANIFEST).is_file():
         raise InputError("DIR", options.config, "the folder of a finished sweep to add runs to")
     with going_on(options, "--resume"), Bars(log) as bars:
@@ -154,13 +154,13 @@ def _part(options: argparse.Namespace) -> tuple[Part, bool]:
         for name in ("distributed", "processes", "process"):
             if getattr(options, name) is not None:
                 shown = "/".join(map(str, options.part))
-                raise InputError("--part", shown, f"no such option beside --{name}")
+                raise TogetherError("--part", shown, f"not together with --{name}")
         return Part(*options.part), False
     if options.distributed is None:
         for name in ("processes", "process"):
             value = getattr(options, name)
             if value is not None:
-                raise InputError(f"--{name}", value, "no such option without --distributed")
+                raise TogetherError(f"--{name}", value, "only together with --distributed")
         return WHOLE, False
     coordinator = None if options.distributed == "auto" else options.distributed
     return joined(coordinator, options.processes, options.process), True
