@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _BELOW = 0.85
 """Of the median at the start of the tail, where lines of slopes begin."""
 
+_ACCEPTED = (0, (8, 1.5, 1, 1.5, 1, 1.5))
+"""Dashes of the level, which no other line has."""
+
 
 def draw(stored: Stored, study: Study, out: Path) -> list[Path]:
     """Draw `certificate` as PNG and PDF in `out`; return their paths.
@@ -34,8 +37,7 @@ def draw(stored: Stored, study: Study, out: Path) -> list[Path]:
         methods = drawing.methods(stored)
         figure = drawn(stored, study, methods)
         notes = [
-            f"dotted: the tail from m = {one.tail} on, which the verdict rests on, and ε",
-            f"bounds hold with {100 * one.confidence:.4g} %",
+            f"the verdict rests on the tail; bounds hold with {100 * one.confidence:.4g} %",
         ]
         drawing.finish(
             figure,
@@ -53,12 +55,13 @@ def drawn(stored: Stored, study: Study, methods: list[Method]) -> "Figure":
     """The panels of `draw`, without title and legend."""
     one = next(iter(study.certificates.values()))
     figure, panels = drawing.panels(stored, len(one.exceedances) + 1)
-    for axes in panels:
-        axes.set_xlabel("$m + 1$  (iterations $k \\geq m$ count)")
-        axes.axvline(one.tail + 1, color="black", lw=0.6, ls=":", zorder=1.5)
     for place, axes in enumerate(panels[:-1]):
         _exceedances(axes, study, methods, place)
     _suprema(panels[-1], study, methods)
+    for axes in panels:
+        axes.set_xlabel("$m + 1$  (iterations $k \\geq m$ count)")
+        label = f"start of the tail, $m$ = {one.tail}"
+        axes.axvline(one.tail + 1, color="black", lw=0.8, ls=":", label=label, zorder=1.5)
     return figure
 
 
@@ -72,7 +75,7 @@ def _exceedances(axes: "Axes", study: Study, methods: list[Method], place: int) 
         drawing.line(axes, found.first + 1, Course(upper, fraction, upper), method, edges=False)
         lowest = min(lowest, float(upper.min()))
         axes.set_ylabel(f"runs beyond $\\epsilon$ = {exceedance.fraction:g} $e_0$, bound")
-    axes.axhline(LEVEL, color="black", lw=1.0, ls=(0, (1, 2)), label=f"accepted: {LEVEL:.0%}")
+    axes.axhline(LEVEL, color="black", lw=1.0, ls=_ACCEPTED, label=f"accepted: {LEVEL:.0%}")
     axes.set_yscale("log")
     axes.set_ylim(lowest / 2, 1.5)
 
@@ -83,8 +86,10 @@ def _suprema(axes: "Axes", study: Study, methods: list[Method]) -> None:
     axes.set_yscale("log")
     axes.set_ylabel("$\\sup_{k \\geq m}\\,e_k\\,/\\,e_0$, median to 99 %")
     one = next(iter(study.certificates.values()))
-    for exceedance in one.exceedances:
-        axes.axhline(exceedance.fraction, color="black", lw=0.6, ls=":", zorder=1.5)
+    fractions = ", ".join(f"{exceedance.fraction:g}" for exceedance in one.exceedances)
+    for place, exceedance in enumerate(one.exceedances):
+        shown = "_" if place else f"$\\epsilon$ = {fractions} $e_0$"
+        axes.axhline(exceedance.fraction, color="black", lw=0.8, ls="-.", label=shown, zorder=1.5)
     for method in methods:
         found = study.certificates[method.name]
         median, most = (np.asarray(found.quantiles[row]) / found.start for row in (middle, high))

@@ -286,6 +286,7 @@ def test_ticks_name_values_at_equal_steps(values: list, named: range, upright: b
     shown = [values[place] for place in named]
     assert texts == [v if isinstance(v, str) else f"{v:.3g}" for v in shown]
     assert {label.get_rotation() == 90 for label in axes.get_xticklabels()} == {upright}
+    assert all(float(label.get_fontsize()) >= 7 for label in axes.get_xticklabels())
 
 
 # All figures
