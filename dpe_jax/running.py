@@ -101,7 +101,7 @@ def _finished_folder(options: argparse.Namespace) -> Path | None:
         # A name that is too long for a file is none.
         return None
     for name, value in changes(options).items():
-        accepted = "not together with a folder that has a result"
+        accepted = "not together with a folder with a result"
         raise TogetherError(f"--{name}", value, accepted)
     return path
 

@@ -75,6 +75,19 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["reproduce", "--only", "objective", "--out", "file"], ["--out", "file", "a folder"]),
         (["reproduce", "--only", "coupling", "--out", "full"], ["--out", "full", "new folder"]),
         (["reproduce", "--block", "3"], ["'--block 3'", "dpe reproduce"]),
+        (["run", "five-agents", "--metric", "x"], ["dpe: --metric: only together with --until"]),
+        (
+            ["run", "five-agents", "--repair", "--restart"],
+            ["dpe: --repair: not together with --restart"],
+        ),
+        (
+            ["sweep", "s.toml", "--process", "1"],
+            ["dpe: --process: only together with --distributed"],
+        ),
+        (
+            ["verify", "old", "--dask", "tcp://x:1", "--workers", "2"],
+            ["dpe: --workers: not together with --dask"],
+        ),
         (["plot", "nothing"], ["DIR", "'nothing'", "written by dpe run"]),
         (["plot", "full"], ["DIR", "'full'", "manifest.json is missing"]),
         (["plot", "file"], ["DIR", "'file'", "written by dpe run"]),

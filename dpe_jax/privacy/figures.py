@@ -327,8 +327,8 @@ def _points(axes: "Axes", prices: Sequence[Price], values: Sequence[float]) -> N
     ends = axes.transScale + axes.transLimits
     places = ends.transform(np.array(true)[shown])
     beside = ends.inverted().transform(_side_by_side(places))
-    for index, x in zip(np.flatnonzero(shown), beside[:, 0], strict=True):
-        price, look = prices[index], _look(int(index))
+    for index, x in zip(np.flatnonzero(shown).tolist(), beside[:, 0], strict=True):
+        price, look = prices[index], _look(index)
         value, leakage = values[index], price.leakage
         axes.plot(
             [leakage.low, leakage.high], [value, value], color=look.colour, lw=0.8, zorder=2.2
