@@ -3,7 +3,7 @@
 import argparse
 import re
 
-from dpe_jax.errors import InputError
+from dpe_jax.errors import InputError, TogetherError
 
 PRECISIONS = ("float32", "float64")
 KEEP = ("runs", "summary")
@@ -77,7 +77,8 @@ def read(options: argparse.Namespace, left_over: list[str]) -> None:
                 raise InputError("--only", part, f"some of {', '.join(BENCH_PARTS)}")
     for part in (options.only or ()) if options.command == "reproduce" else ():
         if part not in REPRODUCE_PARTS:
-            raise InputError("--only", part, f"some of {', '.join(REPRODUCE_PARTS)}")
+            spaces = ", with spaces between them and no commas" if "," in part else ""
+            raise InputError("--only", part, f"some of {', '.join(REPRODUCE_PARTS)}{spaces}")
     for name, choices in (
         ("precision", PRECISIONS),
         ("keep", KEEP),
@@ -105,7 +106,7 @@ def read(options: argparse.Namespace, left_over: list[str]) -> None:
         if not text.partition("=")[1]:
             raise InputError("--at", text, "AXIS=VALUE, such as delta=0.01")
     if getattr(options, "dask", None) is not None and options.workers is not None:
-        raise InputError("--workers", options.workers, "no such option beside --dask")
+        raise TogetherError("--workers", options.workers, "not together with --dask")
     for name, shown in (("out", "--out"), ("folder", "DIR")):
         if getattr(options, name, None) == "":
             raise InputError(shown, "", "the path of a folder")

@@ -27,7 +27,7 @@ from dpe_jax.folder import (
     whole_folder,
     write_json,
 )
-from dpe_jax.options import changes
+from dpe_jax.options import changes, in_words, tell
 from dpe_jax.paillier.setup import Encryption
 from dpe_jax.privacy.audit import Audit, audit
 from dpe_jax.privacy.pareto import Price, prices
@@ -48,6 +48,9 @@ _OPTIONS = {
     "iterations": "--iterations",
 }
 """Arguments of `audit`, as options."""
+
+_NAME = 14
+"""Letters of a method's name in a line of the table; it is broken at hyphens first."""
 
 
 def run_audit(
@@ -97,23 +100,29 @@ def run_audit(
 def show(screen: Console, report: Report) -> None:
     """The table of scores with its rule, then what was found."""
     found = report.audit
-    screen.print(
+    tell(
+        screen,
         f"{report.name}: what is learned of agent {found.target}, {found.runs} runs to k = "
         f"{found.iterations}\nscore, then the best attacks' errors beside chance: g a single "
-        "gradient, ± its signs, mean: the\nlong-run mean, x the state\n",
-        soft_wrap=True,
+        "gradient, ± its signs,\nmean: the long-run mean, x the state\n",
     )
+    screen.print(scores(report), "")
+    for line in (*RULE, "", *report.findings):
+        screen.print(line, soft_wrap=not screen.is_terminal)
+
+
+def scores(report: Report) -> Table:
+    """Methods by views."""
+    found = report.audit
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("method", overflow="fold")
+    table.add_column("method", no_wrap=True)
     for view in found.views:
         table.add_column(view)
     for name in found.methods:
         cells = [report.lines(found.cell(name, view)) for view in found.views]
-        table.add_row(name, *("\n".join(cell) for cell in cells))
+        table.add_row(in_words(name, _NAME), *("\n".join(cell) for cell in cells))
         table.add_section()
-    screen.print(table, "")
-    for line in (*RULE, "", *report.findings):
-        screen.print(line, soft_wrap=not screen.is_terminal)
+    return table
 
 
 def _default_folder(config: Config, options: argparse.Namespace) -> Path:

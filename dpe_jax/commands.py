@@ -17,7 +17,7 @@ from dpe_jax.audit_commands import run_audit
 from dpe_jax.bench_commands import run_bench
 from dpe_jax.compilation import keep_programs
 from dpe_jax.folder import jsonable
-from dpe_jax.options import warn
+from dpe_jax.options import LEFT_OUT, in_words, measured, tell, warn
 from dpe_jax.report_commands import run_report
 from dpe_jax.results import load
 from dpe_jax.summary import Check
@@ -34,6 +34,9 @@ _COLUMNS = (
 )
 """Shown where they were recorded."""
 
+_NAME = 16
+"""Letters of a method's name in a line of a narrow table; it is broken at hyphens first."""
+
 _TEST_COLUMNS = (
     ("accuracy", "test_accuracy"),
     ("area under ROC", "test_auc"),
@@ -44,7 +47,9 @@ _TEST_COLUMNS = (
 
 def run(options: argparse.Namespace) -> int:
     """Run the parsed command; returns the exit status."""
-    log = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    # On a terminal, lines are broken between words; elsewhere a message is one line.
+    narrow = sys.stderr.isatty()
+    log = Console(stderr=True, highlight=False, markup=False, soft_wrap=not narrow)
     command = {
         "presets": _presets,
         "plot": _plot,
@@ -82,7 +87,11 @@ def _presets(
 ) -> tuple[int, dict[str, Any]]:
     known = experiment.presets()
     if screen:
-        table = Table("preset", "runs", "iterations", "description")
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+        table.add_column("preset", no_wrap=True)
+        for heading in ("runs", "iterations"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("description")
         for name, config in known.items():
             table.add_row(name, str(config.runs), str(config.iterations), config.description)
         screen.print(table)
@@ -163,64 +172,104 @@ def _show(console: Console, outcome: experiment.Outcome) -> None:
     """The table of a finished experiment."""
     summary, manifest = outcome.stored.summary, outcome.stored.manifest
     title = f"{manifest['name']}: {summary['runs']} runs at k = {summary['iterations']}"
+    console.print(final_table(summary, title, console.width))
+    for name, budget in manifest.get("budget", {}).items():
+        if budget is not None:
+            tell(
+                console,
+                f"{name}: spends ε = {budget['total']:.4g} over the run, for one agent's cost, "
+                "under the assumptions in manifest.json",
+            )
+    tests = _recorded(summary)
+    _show_test(console, summary, [column for column in _TEST_COLUMNS if column[1] in tests])
+    asked = outcome.stored.config.checks.decay_from is not None
+    for name, method in summary["methods"].items():
+        decay = method["decay"]
+        if decay is not None and asked:
+            tell(
+                console,
+                f"{name}: max ‖x_i − x*‖ falls like k^−{decay['exponent']:.3f} "
+                f"[{decay['low']:.3f}, {decay['high']:.3f}] (k = {decay['first']} … "
+                f"{decay['last']}, {decay['runs']} runs), predicted in the limit "
+                f"k^−{method['predicted_exponent']:.3f}",
+            )
+
+
+def _recorded(summary: dict[str, Any]) -> set[str]:
+    return {metric for method in summary["methods"].values() for metric in method["final"]}
+
+
+def final_table(summary: dict[str, Any], title: str, width: int) -> Table:
+    """Methods at the last iteration; the last columns are left out where there is no room."""
+    columns = [column for column in _COLUMNS if column[1] in _recorded(summary)]
+    table = _final_table(summary, title, columns)
+    count = len(columns)
+    while measured(table) > width and count > 1:
+        table = _final_table(summary, title, columns[:count], _NAME)
+        if count < len(columns):
+            table.caption = f"{LEFT_OUT}: {', '.join(head for head, _, _ in columns[count:])}"
+            table.caption_justify = "left"
+        count -= 1
+    return table
+
+
+def _final_table(
+    summary: dict[str, Any],
+    title: str,
+    columns: list[tuple[str, str, str]],
+    name_width: int | None = None,
+) -> Table:
+    """With names of methods over several lines if they have a width."""
     table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    if name_width is not None:
+        table.padding = (0, 1, 0, 0)
     table.add_column("method", no_wrap=True)
-    recorded = {metric for method in summary["methods"].values() for metric in method["final"]}
-    columns = [column for column in _COLUMNS if column[1] in recorded]
     for heading, _, _ in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("ok", justify="right", no_wrap=True)
     for name, method in summary["methods"].items():
         cells = [_number(method["final"][metric][figure]) for _, metric, figure in columns]
         ok = method["status"]["ok"]
-        table.add_row(name, *cells, "all" if ok == summary["runs"] else str(ok))
-    console.print(table)
-    for name, budget in manifest.get("budget", {}).items():
-        if budget is not None:
-            console.print(
-                f"{name}: spends ε = {budget['total']:.4g} over the run, for one agent's cost, "
-                "under the assumptions in manifest.json",
-                soft_wrap=True,
-            )
-    _show_test(console, summary, [column for column in _TEST_COLUMNS if column[1] in recorded])
-    asked = outcome.stored.config.checks.decay_from is not None
-    for name, method in summary["methods"].items():
-        decay = method["decay"]
-        if decay is not None and asked:
-            console.print(
-                f"{name}: max ‖x_i − x*‖ falls like k^−{decay['exponent']:.3f} "
-                f"[{decay['low']:.3f}, {decay['high']:.3f}] (k = {decay['first']} … "
-                f"{decay['last']}, {decay['runs']} runs), predicted in the limit "
-                f"k^−{method['predicted_exponent']:.3f}",
-                soft_wrap=True,
-            )
+        shown = name if name_width is None else in_words(name, name_width)
+        table.add_row(shown, *cells, "all" if ok == summary["runs"] else str(ok))
+    return table
 
 
 def _show_test(console: Console, summary: dict[str, Any], columns: list[tuple[str, str]]) -> None:
     """How the mean state does on the test set, if there is one."""
     if not columns:
         return
+    table = held_out_table(summary, columns)
+    console.print(
+        table if measured(table) <= console.width else held_out_table(summary, columns, True)
+    )
+
+
+def held_out_table(
+    summary: dict[str, Any], columns: list[tuple[str, str]], narrow: bool = False
+) -> Table:
+    """Methods by metrics; `narrow` with what 5 – 95 % of runs have below each mean."""
     title = "x̄ on the test set: mean, and 5 – 95 % of runs"
     table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("method", no_wrap=True)
     for heading, _ in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     for name, method in summary["methods"].items():
-        cells = [_share(method["final"][metric]) for _, metric in columns]
-        table.add_row(name, *cells)
-    console.print(table)
+        cells = [_share(method["final"][metric], "\n" if narrow else " ") for _, metric in columns]
+        table.add_row(in_words(name, _NAME) if narrow else name, *cells)
+    return table
 
 
-def _share(final: dict[str, Any]) -> str:
+def _share(final: dict[str, Any], beside: str) -> str:
     if final["mean"] is None:
         return "none"
-    return f"{final['mean']:.4f} ({final['low']:.3f} – {final['high']:.3f})"
+    return f"{final['mean']:.4f}{beside}({final['low']:.3f} – {final['high']:.3f})"
 
 
 def _show_checks(console: Console, made: list[Check]) -> None:
     for check in made:
         mark = Text("pass", "green") if check.passed else Text("FAIL", "red")
-        console.print(mark, f"{check.name}: {check.detail}", soft_wrap=True)
+        console.print(mark, f"{check.name}: {check.detail}", soft_wrap=not console.is_terminal)
 
 
 def _number(value: float | None) -> str:

@@ -21,7 +21,7 @@ from dpe_jax.compare import (
     compare,
 )
 from dpe_jax.config import Config
-from dpe_jax.errors import InputError
+from dpe_jax.errors import InputError, TogetherError
 from dpe_jax.folder import COMPARISON, MANIFEST, write_json
 from dpe_jax.observe import LABELS, supported
 from dpe_jax.options import changes, warn
@@ -67,8 +67,8 @@ def _stored(options: argparse.Namespace, metrics: tuple[str, ...] | None, log: C
         beside = {"out": options.out, "overwrite": options.overwrite or None}
         for name, value in {**changes(options), **beside}.items():
             if value is not None:
-                accepted = "no such option beside a folder with a result"
-                raise InputError(f"--{name}", value, accepted)
+                accepted = "not together with a folder with a result"
+                raise TogetherError(f"--{name}", value, accepted)
         return load_experiment(path)
     config = experiment.override(_config(options.study), changes(options))
     # Before the simulation: a name that is wrong must not cost a whole run.

@@ -47,7 +47,7 @@ def convergence_conditions(
         _equal_means(means),
         Condition(
             name="unbiased quantization",
-            statement="E Q(x) = x needs stochastic rounding",
+            statement="E Q(x) = x (needs stochastic rounding)",
             holds=rounding == "stochastic",
             detail=f"rounding is {rounding}",
         ),
@@ -86,7 +86,7 @@ def noise_conditions(gamma: Schedule, stepsize: Schedule, noise: Schedule) -> tu
         _ratio_converges(gamma, stepsize, "λ^k"),
         Condition(
             name="noise against attenuation",
-            statement="Σ (γ^k ν^k)² < ∞ needs 2(a − v) > 1, ν^k ~ k^v",
+            statement="Σ (γ^k ν^k)² < ∞ (needs 2(a − v) > 1, ν^k ~ k^v)",
             holds=difference > 1.0 + _ROUNDING,
             detail=f"{_exponent('a', gamma)}, v = {_show(v)}"
             + f"{'' if noise.exact else ' (estimated)'}, 2(a − v) = {_show(difference)}"
@@ -106,7 +106,7 @@ def geometric_conditions(c: float, q: float) -> tuple[Condition, ...]:
         ),
         Condition(
             name="stepsize squares",
-            statement="Σ (λ^k)² < ∞ needs q < 1",
+            statement="Σ (λ^k)² < ∞ (needs q < 1)",
             holds=True,
             detail=f"q = {_show(q)}",
         ),
@@ -134,7 +134,7 @@ def _diverges(name: str, symbol: str, letter: str, schedule: Schedule) -> Condit
     exponent = schedule.decay_exponent()
     return Condition(
         name=name,
-        statement=f"Σ {symbol} = ∞ needs {letter} ≤ 1",
+        statement=f"Σ {symbol} = ∞ (needs {letter} ≤ 1)",
         holds=exponent <= 1.0 + _ROUNDING,
         detail=_exponent(letter, schedule) + _boundary(exponent, 1.0, schedule),
     )
@@ -144,7 +144,7 @@ def _squares_converge(name: str, symbol: str, letter: str, schedule: Schedule) -
     exponent = schedule.decay_exponent()
     return Condition(
         name=name,
-        statement=f"Σ ({symbol})² < ∞ needs {letter} > 1/2",
+        statement=f"Σ ({symbol})² < ∞ (needs {letter} > 1/2)",
         holds=exponent > 0.5 + _ROUNDING,
         detail=_exponent(letter, schedule) + _boundary(exponent, 0.5, schedule),
     )
@@ -166,7 +166,7 @@ def _ratio_converges(gamma: Schedule, stepsize: Schedule, symbol: str) -> Condit
     difference = 2.0 * b - a
     return Condition(
         name="stepsize against attenuation",
-        statement=f"Σ ({symbol})²/γ^k < ∞ needs 2b − a > 1",
+        statement=f"Σ ({symbol})²/γ^k < ∞ (needs 2b − a > 1)",
         holds=difference > 1.0 + _ROUNDING,
         detail=f"{_exponent('a', gamma)}, {_exponent('b', stepsize)}, 2b − a = {_show(difference)}"
         + _boundary(difference, 1.0, gamma, stepsize),
@@ -178,7 +178,7 @@ def _variance_converges(stepsize: Schedule, multipliers: Multipliers) -> Conditi
     largest = float(np.max(multipliers.variance))
     return Condition(
         name="stepsize variance",
-        statement="Σ ρ² (λ̄^k)² < ∞ needs b > 1/2 or ρ = 0",
+        statement="Σ ρ² (λ̄^k)² < ∞ (needs b > 1/2 or ρ = 0)",
         holds=largest == 0.0 or b > 0.5 + _ROUNDING,
         detail=f"ρ² = {_show(largest)}, {_exponent('b', stepsize)}"
         + ("" if largest == 0.0 else _boundary(b, 0.5, stepsize)),
@@ -189,7 +189,7 @@ def _equal_means(means: Float64[np.ndarray, "agents"]) -> Condition:
     low, high = float(np.min(means)), float(np.max(means))
     return Condition(
         name="equal means",
-        statement="the agents' mean stepsizes must agree as k → ∞",
+        statement="equality of the agents' mean stepsizes as k → ∞",
         # A nan compares false, and so does not hold.
         holds=high - low <= _EQUAL_MEANS * abs(high),
         detail=f"means from {_show(low)} to {_show(high)}, in units of λ̄^k",

@@ -203,7 +203,7 @@ def entitle(figure: "Figure", told: list[str]) -> None:
     """Put texts above all panels, and one legend below them; the figure grows by their height."""
     double = figure.get_figwidth() > SINGLE
     width = 104 if double else 48
-    title = [line for text in told for line in textwrap.wrap(text, width)]
+    title = [line for text in told for line in wrapped(text, width)]
     if title:
         figure.suptitle("\n".join(title))
     entries: dict[str, Artist] = {}
@@ -218,6 +218,15 @@ def entitle(figure: "Figure", told: list[str]) -> None:
             list(entries.values()), list(entries), loc="outside lower center", ncols=columns
         )
     figure.set_figheight(figure.get_figheight() + 0.1 + _TEXT_LINE * lines)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines of a text, about as long as each other where the last one would be a word or two."""
+    lines = textwrap.wrap(text, width)
+    if len(lines) < 2 or 3 * len(lines[-1]) > width:
+        return lines
+    narrower = (textwrap.wrap(text, least) for least in range(width // 2, width))
+    return next(found for found in (*narrower, lines) if len(found) <= len(lines))
 
 
 def _legend_columns(labels: list[str], width: int) -> int:

@@ -18,6 +18,15 @@ class InputError(ValueError):
         return type(self), (self.argument, self.value, self.accepted)
 
 
+class TogetherError(InputError):
+    """An option beside one that it does not go with, or without one that it needs."""
+
+    def __init__(self, argument: str, value: object, accepted: str) -> None:
+        super().__init__(argument, value, accepted)
+        # What is wrong is not the value: a flag has none to show.
+        self.args = (f"{argument}: {accepted}",)
+
+
 class InterruptedRunError(KeyboardInterrupt):
     """A simulation was interrupted; says what is kept of it, and where."""
 

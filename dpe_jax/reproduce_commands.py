@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from dpe_jax.errors import InputError
+from dpe_jax.errors import TogetherError
 from dpe_jax.folder import MANIFEST, read_json
 from dpe_jax.report import claimed
 from dpe_jax.report.entries import Part
@@ -34,7 +34,7 @@ def run_reproduce(
     """`dpe reproduce`."""
     scale = _scale(options)
     if options.resume and options.overwrite:
-        raise InputError("--overwrite", True, "no such option beside --resume")
+        raise TogetherError("--overwrite", True, "not together with --resume")
     names = [name for name in PARTS if not options.only or name in options.only]
     settings = {name: load(name, PARTS[name].Settings, scale, options.seed) for name in names}
     out = Path(options.out) if options.out else _default_folder(scale)
@@ -59,7 +59,7 @@ def run_reproduce(
 
 def _scale(options: argparse.Namespace) -> Scale:
     if options.quick and options.full:
-        raise InputError("--full", True, "no such option beside --quick")
+        raise TogetherError("--full", True, "not together with --quick")
     return "quick" if options.quick else "full" if options.full else "default"
 
 

@@ -239,9 +239,12 @@ def load(path: Path | str) -> Stored:
         return InputError("DIR", str(path), accepted)
 
     try:
-        for name in (MANIFEST, SUMMARY, CONFIG, CURVES):
+        for name in (MANIFEST, SUMMARY, CONFIG):
             if not (path / name).exists():
                 raise refused(f"a folder written by dpe run ({name} is missing)")
+        if not (path / CURVES).exists():
+            accepted = f"a result folder with its curves ({CURVES} is missing"
+            raise refused(f"{accepted}; committed examples have none)")
         read_manifest = read_json(path / MANIFEST)
         summary = read_json(path / SUMMARY)
         found = contents(path)

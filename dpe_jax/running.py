@@ -12,7 +12,7 @@ from rich.console import Console
 
 from dpe_jax import experiment
 from dpe_jax.config import Config
-from dpe_jax.errors import InputError, InterruptedRunError
+from dpe_jax.errors import InputError, InterruptedRunError, TogetherError
 from dpe_jax.experiment import Outcome
 from dpe_jax.extend import add_runs
 from dpe_jax.folder import MANIFEST
@@ -29,11 +29,11 @@ def run_asked(options: argparse.Namespace, log: Console) -> tuple[Outcome, dict[
     """The outcome, and whether a target was reached, if one was given."""
     asked = [name for name in ("add_runs", "until") if getattr(options, name) is not None]
     if len(asked) > 1:
-        raise InputError("--add-runs", options.add_runs, "no such option beside --until")
+        raise TogetherError("--add-runs", options.add_runs, "not together with --until")
     for name in ("metric", "method", "max_runs"):
         if getattr(options, name) is not None and options.until is None:
             shown = f"--{name.replace('_', '-')}"
-            raise InputError(shown, getattr(options, name), "no such option without --until")
+            raise TogetherError(shown, getattr(options, name), "only together with --until")
     with going_on(options, "--resume"), Bars(log) as bars:
         common: dict[str, Any] = {
             "check": options.check,
@@ -50,7 +50,7 @@ def run_asked(options: argparse.Namespace, log: Console) -> tuple[Outcome, dict[
             ), None
         config = load(source).config if source else _config(options)
         if source and options.out:
-            raise InputError("--out", options.out, "no such option beside --until and a folder")
+            raise TogetherError("--out", options.out, "not together with --until and a folder")
         out = source or (Path(options.out) if options.out else experiment.default_folder(config))
         overwrite = experiment.replaces(out, config, options.overwrite, not options.out)
         if options.until is None:
@@ -63,7 +63,7 @@ def asked_mode(options: argparse.Namespace) -> Mode:
     modes: tuple[Mode, ...] = ("repair", "resume", "restart")
     given: list[Mode] = [name for name in modes if getattr(options, name)]
     if options.restart and len(given) > 1:
-        raise InputError(f"--{given[0]}", True, "no such option beside --restart")
+        raise TogetherError(f"--{given[0]}", True, "not together with --restart")
     return given[0] if given else "refuse"
 
 
@@ -101,7 +101,8 @@ def _finished_folder(options: argparse.Namespace) -> Path | None:
         # A name that is too long for a file is none.
         return None
     for name, value in changes(options).items():
-        raise InputError(f"--{name}", value, "no such option beside a folder with a result")
+        accepted = "not together with a folder with a result"
+        raise TogetherError(f"--{name}", value, accepted)
     return path
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from rich import box
 from rich.console import Console
@@ -10,10 +10,10 @@ from rich.table import Table
 
 from dpe_jax import experiment, sweep_run
 from dpe_jax.distributed import WHOLE, Part, joined
-from dpe_jax.errors import InputError
+from dpe_jax.errors import InputError, TogetherError
 from dpe_jax.folder import MANIFEST, SUMMARY
-from dpe_jax.observe import METRICS
-from dpe_jax.options import changes
+from dpe_jax.observe import LABELS, METRICS, Metric
+from dpe_jax.options import LEFT_OUT, changes, in_words, measured
 from dpe_jax.progress import Bars
 from dpe_jax.results import Stored, load
 from dpe_jax.running import asked_mode, going_on
@@ -117,7 +117,7 @@ def _add_runs(
         value = getattr(options, name)
         if value is not None:
             shown = "/".join(map(str, value)) if name == "part" else value
-            raise InputError(f"--{name}", shown, "no such option beside --add-runs")
+            raise TogetherError(f"--{name}", shown, "not together with --add-runs")
     if not (Path(options.config) / MANIFEST).is_file():
         raise InputError("DIR", options.config, "the folder of a finished sweep to add runs to")
     with going_on(options, "--resume"), Bars(log) as bars:
@@ -154,13 +154,13 @@ def _part(options: argparse.Namespace) -> tuple[Part, bool]:
         for name in ("distributed", "processes", "process"):
             if getattr(options, name) is not None:
                 shown = "/".join(map(str, options.part))
-                raise InputError("--part", shown, f"no such option beside --{name}")
+                raise TogetherError("--part", shown, f"not together with --{name}")
         return Part(*options.part), False
     if options.distributed is None:
         for name in ("processes", "process"):
             value = getattr(options, name)
             if value is not None:
-                raise InputError(f"--{name}", value, "no such option without --distributed")
+                raise TogetherError(f"--{name}", value, "only together with --distributed")
         return WHOLE, False
     coordinator = None if options.distributed == "auto" else options.distributed
     return joined(coordinator, options.processes, options.process), True
@@ -210,34 +210,137 @@ def _violations(planned: sweep_run.Planned) -> list[str]:
     ]
 
 
-_LABEL_WIDTH = 24
-"""Of a label's column on the terminal; longer ones go over several lines."""
+_LABEL_WIDTH, _NARROW_LABEL = 24, 12
+"""Of a label's column on the terminal; longer ones go over several lines, between words."""
 
 _MOST_ROWS = 40
 """Of the table on the terminal; summary.json has them all."""
 
+_FIGURES = {
+    "mean": "mean",
+    "standard_error": "std. error",
+    "low": f"{100 * LOW:g} %",
+    "high": f"{100 * HIGH:g} %",
+}
+"""Statistics in the table, and their heads."""
+
+
+class _Column(NamedTuple):
+    """A column of the table on the terminal."""
+
+    key: str
+    head: str
+    cells: list[str]
+    left: bool
+
 
 def _show(screen: Console, stored: Stored, metric: str) -> None:
     rows = stored.summary["final"][metric]
-    title = f"{stored.manifest['name']}: {metric} at k = {stored.summary['iterations']}"
-    screen.print(final_table(rows[:_MOST_ROWS], metric, title))
+    what = LABELS.get(cast(Metric, metric), metric)
+    title = f"{stored.manifest['name']}: {what} at k = {stored.summary['iterations']}"
+    screen.print(final_table(rows[:_MOST_ROWS], metric, title, screen.width))
     if len(rows) > _MOST_ROWS:
         screen.print(f"and {len(rows) - _MOST_ROWS} more rows in {stored.path / SUMMARY}")
 
 
-def final_table(rows: list[dict[str, Any]], metric: str, title: str) -> Table:
-    """Rows of `sweep_statistics.final_table`, for the terminal."""
-    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    figures = ("mean", "standard_error", "low", "high")
-    heads = ("mean", "std. error", f"{100 * LOW:g} %", f"{100 * HIGH:g} %")
+def final_table(rows: list[dict[str, Any]], metric: str, title: str, width: int) -> Table:
+    """Rows of `sweep_statistics.final_table`, for a terminal of so many letters.
+
+    Neither numbers nor words are broken. Where there is no room, columns of one value are said in
+    the title, and further columns left out, one after the other, as a line below tells.
+    """
+    columns = _columns(rows, metric)
+    table = _table(columns, title, _LABEL_WIDTH)
+    if measured(table) <= width:
+        return table
+    same = [column for column in columns if len(rows) > 1 and len(set(column.cells)) == 1]
+    same = [column for column in same if not column.key.startswith(metric)]
+    title = ", ".join([title, *(f"{column.head} = {column.cells[0]}" for column in same)])
+    columns = [column for column in columns if column not in same]
+    left_out: list[str] = []
+    for names in ([], [f"{metric}_standard_error"], ["configuration"], _twins(columns, metric)):
+        left_out += [column.head for column in columns if column.key in names]
+        columns = [column for column in columns if column.key not in names]
+        for label_width in (_LABEL_WIDTH, _NARROW_LABEL):
+            table = _table(columns, title, label_width, left_out, narrow=True)
+            if measured(table) <= width:
+                return table
+    ends = f"{metric}_low", f"{metric}_high"
+    left_out += [column.head for column in columns if column.key in ends]
+    columns = [column for column in columns if column.key not in ends]
+    return _table(columns, title, _NARROW_LABEL, left_out, narrow=True, cut=True)
+
+
+def _columns(rows: list[dict[str, Any]], metric: str) -> list[_Column]:
+    """Everything there is to show."""
     own = [name for name in rows[0] if not name.startswith(metric)] if rows else []
-    for name in own:
-        justify = "left" if name == "algorithm" else "right"
-        table.add_column(name, justify=justify, overflow="fold", max_width=_LABEL_WIDTH)
-    for name in heads:
-        table.add_column(name, justify="right", no_wrap=True, min_width=len("-1.23e-10"))
-    for row in rows:
-        values = [row[f"{metric}_{name}"] for name in figures]
-        numbers = ["none" if value is None else f"{value:.3g}" for value in values]
-        table.add_row(*(shown(row[name]) for name in own), *numbers)
+    heads = short_names(own)
+    columns = [
+        _Column(name, heads[name], [shown(row[name]) for row in rows], name == "algorithm")
+        for name in own
+    ]
+    for figure, head in _FIGURES.items():
+        key = f"{metric}_{figure}"
+        values = [row[key] for row in rows]
+        cells = ["none" if value is None else f"{value:.3g}" for value in values]
+        columns.append(_Column(key, head, cells, left=False))
+    return columns
+
+
+def short_names(names: list[str]) -> dict[str, str]:
+    """The last parts of dotted names, as few as tell them apart."""
+    found = {}
+    for name in names:
+        parts = name.split(".")
+        ends = (".".join(parts[-count:]) for count in range(1, len(parts) + 1))
+        others = [other for other in names if other != name]
+        clear = (e for e in ends if not any(f".{other}".endswith(f".{e}") for other in others))
+        found[name] = next(clear, name)
+    return found
+
+
+def _twins(columns: list[_Column], metric: str) -> list[str]:
+    """Labels that say what another one says: keys of a named point, numbers of random samples."""
+    no_labels = "configuration", "algorithm", "runs", "failed"
+    own = [column for column in columns if not column.key.startswith(metric)]
+    labels = [column for column in own if column.key not in no_labels]
+    told: list[str] = []
+    while labels:
+        first, *labels = labels
+        same = [other.key for other in labels if _tell_the_same(first, other)]
+        labels = [other for other in labels if other.key not in same]
+        numbers = all(cell.isdigit() for cell in first.cells)
+        told += [first.key] if numbers and same else same
+    return told
+
+
+def _tell_the_same(first: _Column, other: _Column) -> bool:
+    pairs = set(zip(first.cells, other.cells, strict=True))
+    return len(set(first.cells)) == len(set(other.cells)) == len(pairs) > 1
+
+
+def _table(
+    columns: list[_Column],
+    title: str,
+    label_width: int,
+    left_out: list[str] | None = None,
+    *,
+    narrow: bool = False,
+    cut: bool = False,
+) -> Table:
+    """Columns that are as wide as their words; `cut` cells end where the width of a label does."""
+    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    if narrow:
+        table.padding = (0, 1, 0, 0)
+    if left_out:
+        table.caption = f"{LEFT_OUT}: {', '.join(left_out)}"
+        table.caption_justify = "left"
+    for column in columns:
+        head = column.head.replace(".", ".\n") if narrow and "%" not in column.head else column.head
+        least = 0 if narrow or column.head not in _FIGURES.values() else len("-1.23e-10")
+        table.add_column(
+            head, justify="left" if column.left else "right", no_wrap=True, min_width=least
+        )
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*(in_words(cell, label_width, cut) for cell in cells))
     return table

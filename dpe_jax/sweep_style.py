@@ -55,7 +55,7 @@ COLOURS = "viridis"
 _TICKS, _LETTERS = 7, 34
 _SHORT, _MORE_TICKS = 4, 10
 """Names of so few letters may be so many."""
-_UPRIGHT = 32
+_UPRIGHT = 26
 """Texts below an axis, upright."""
 
 
@@ -150,7 +150,7 @@ def ticks(axes: "Axes", side: str, values: list[Any], shift: float) -> None:
     places = np.arange(0, len(values), -(-len(values) // (_UPRIGHT if upright else most)))
     names = [every[place] for place in places]
     if upright:
-        axes.set_xticks(places + shift, names, rotation=90, fontsize=6)
+        axes.set_xticks(places + shift, names, rotation=90, fontsize=7)
     elif side == "y":
         axes.set_yticks(places + shift, names)
     elif sum(map(len, names)) > _LETTERS:

@@ -40,7 +40,9 @@ def _panels(columns: int, rows: int = 1, scale: float = 1.0) -> tuple["Figure", 
     return figure, figure.subplots(rows, columns, squeeze=False).ravel().tolist()
 
 
-def _points(axes: "Axes", rows: list[Row], x: str, y: str, place: int, label: str) -> None:
+def _points(
+    axes: "Axes", rows: list[Row], x: str, y: str, place: int, label: str, *, filled: bool = True
+) -> None:
     """Measured values with 95 % intervals."""
     axes.errorbar(
         [row[x] for row in rows],
@@ -49,8 +51,9 @@ def _points(axes: "Axes", rows: list[Row], x: str, y: str, place: int, label: st
         color=drawing.COLOURS[place],
         ls="none",
         marker=_MARKS[place % len(_MARKS)],
-        ms=3.5,
-        mew=0,
+        ms=3.5 if filled else 6.5,
+        mfc=drawing.COLOURS[place] if filled else "none",
+        mew=0 if filled else 1.0,
         lw=0.9,
         label=label,
     )
@@ -125,7 +128,8 @@ def _exponents(rows: list[Row]) -> tuple["Figure", str]:
         _map(axes, own, value, logarithmic="error" in title)
         axes.set_title(rf"{title}, $\delta = {delta:.3g}$")
     return figure, (
-        "γ ~ k^−a and λ̄ ~ k^−b\nframed: all conditions hold; with a dot: the error is seen to fall"
+        r"$\gamma \sim k^{-a}$ and $\bar{\lambda} \sim k^{-b}$"
+        "\nframed: all conditions hold; with a dot: the error is seen to fall"
     )
 
 
@@ -150,7 +154,7 @@ def _map(
         text = f"{number:.2g}" if logarithmic else f"{number:.2f}"
         text = "none" if np.isnan(number) else text
         axes.text(
-            at[0] + 0.5, at[1] + 0.5, text, color=colour, fontsize=6, ha="center", va="center"
+            at[0] + 0.5, at[1] + 0.5, text, color=colour, fontsize=7, ha="center", va="center"
         )
         if falls(row):
             axes.plot(at[0] + 0.88, at[1] + 0.84, ".", color=colour, ms=2.5)
@@ -160,8 +164,8 @@ def _map(
     axes.grid(visible=False)
     axes.set_xticks(np.arange(len(a)) + 0.5, [f"{value:g}" for value in a])
     axes.set_yticks(np.arange(len(b)) + 0.5, [f"{value:g}" for value in b])
-    axes.set_xlabel("a")
-    axes.set_ylabel("b")
+    axes.set_xlabel("$a$")
+    axes.set_ylabel("$b$")
 
 
 def _network(rows: list[Row]) -> tuple["Figure", str]:
@@ -219,7 +223,9 @@ def _weights(rows: list[Row]) -> tuple["Figure", str]:
             mu = [row["mu"] for row in own]
             predicted = [row[f"{metric}_predicted"] for row in own]
             axes.plot(mu, predicted, color="black", lw=0.9, label=None if place else "predicted")
-            _points(axes, own, "mu", metric, place, rf"$\delta = {delta:.3g}$")
+            # Where the grid does not matter a mark is in another one, which is larger and open.
+            named = rf"$\delta = {delta:.3g}$"
+            _points(axes, own, "mu", metric, place, named, filled=place % 2 == 0)
         if metric == "consensus_square":
             settled = [row["consensus_square_settled"] for row in own]
             axes.plot(mu, settled, color="black", lw=0.9, ls="--", label="settled value")

@@ -10,7 +10,7 @@ from command_line import refusal, the_object
 
 from dpe_jax import cli
 from dpe_jax.arguments import BENCH_PARTS
-from dpe_jax.bench import figures, parts, processes
+from dpe_jax.bench import figures, parts, processes, sheets
 from dpe_jax.bench.timing import Timed, about, nanoseconds
 
 
@@ -141,6 +141,38 @@ def test_charts_of_committed_reports(part: str, tmp_path: Path) -> None:
     drawn = figures.draw(part, report, tmp_path)
     assert all(found.stat().st_size > 5_000 for found in drawn)
     assert len(drawn) == 2
+
+
+@pytest.mark.parametrize("part", ["engine", "profile", "large", "growth", "sweep", "startup"])
+def test_charts_have_neither_orphans_nor_empty_corners(
+    part: str, tmp_path: Path, monkeypatch
+) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: shown.append(figure) or path)
+    path = Path(__file__).parent.parent / "results" / "bench" / f"{part}.json"
+    figures.draw(part, json.loads(path.read_text(encoding="utf-8")), tmp_path)
+    figure = shown[0]
+    figure.draw_without_rendering()
+    lines = figure.get_suptitle().splitlines()
+    assert all(len(line) > 16 for line in lines)
+    width = figure.bbox.width
+    for axes in figure.axes:
+        assert axes.get_tightbbox().x0 >= 0
+        assert axes.get_tightbbox().x1 <= width
+    # The last row reaches as far to the right as the first.
+    assert figure.axes[-1].bbox.x1 == pytest.approx(figure.axes[len(figure.axes) > 1].bbox.x1)
+
+
+def test_what_candidates_are_is_said_below_their_names(tmp_path: Path, monkeypatch) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: shown.append(figure) or path)
+    timed = {name: Timed(1.0, [2.0, 3.0]) for name in ("engine", "vmap", "batched", "floor")}
+    figures.draw("engine", {**nanoseconds(timed, 1e6), **about(2)}, tmp_path)
+    labels = [label.get_text() for label in shown[0].axes[0].get_yticklabels()]
+    assert labels[0] == "engine"
+    assert all("\n(" in label for label in labels[1:])
+    for name in ("einsum", "pieces", "numba", "numpy"):
+        assert name in sheets.GLOSSES
 
 
 def test_help_needs_neither_numba_nor_jax() -> None:

@@ -10,11 +10,12 @@ from command_line import refusal, the_object
 from rich.cells import cell_len
 from small import CONVENTIONAL, DIVERGING, ENCRYPTED, config, write
 
-from dpe_jax import cli, experiment
+from dpe_jax import certificate_figures, cli, drawing, experiment
 from dpe_jax.certificate import METRIC, TAIL
 from dpe_jax.config import Config
 from dpe_jax.folder import CERTIFICATE
 from dpe_jax.results import config_hash, load
+from dpe_jax.summary import certified
 
 pytestmark = pytest.mark.slow  # together some minutes
 
@@ -60,6 +61,22 @@ def test_methods_are_accepted_and_controls_refused(finished: Path, capsys: Any) 
         "certificate.png",
         "certificate.pdf",
     }
+
+
+def test_every_line_of_the_figure_is_named(finished: Path) -> None:
+    stored = load(finished)
+    study = certified(stored.config.checks, stored.summary, stored.curves, [0.4, 0.8], 0.99)
+    assert study is not None
+    with drawing.style():
+        figure = certificate_figures.drawn(stored, study, drawing.methods(stored))
+    tail = next(iter(study.certificates.values())).tail
+    named = {label for axes in figure.axes for label in axes.get_legend_handles_labels()[1]}
+    assert f"start of the tail, $m$ = {tail}" in named
+    assert "$\\epsilon$ = 0.4, 0.8 $e_0$" in named
+    # Dashes of references differ.
+    black = [line for line in figure.axes[-1].get_lines() if line.get_color() == "black"]
+    assert {":", "-."} <= {line.get_linestyle() for line in black}
+    assert all(line.get_label() in named or line.get_label() == "_" for line in black)
 
 
 def test_the_report_holds_what_was_measured(finished: Path, capsys: Any) -> None:

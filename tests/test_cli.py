@@ -11,6 +11,7 @@ import jax
 import pytest
 from command_line import (
     python,
+    refusal,
     the_object,
 )
 from small import DIVERGING, ENCRYPTED, config, write
@@ -74,6 +75,19 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["reproduce", "--only", "objective", "--out", "file"], ["--out", "file", "a folder"]),
         (["reproduce", "--only", "coupling", "--out", "full"], ["--out", "full", "new folder"]),
         (["reproduce", "--block", "3"], ["'--block 3'", "dpe reproduce"]),
+        (["run", "five-agents", "--metric", "x"], ["dpe: --metric: only together with --until"]),
+        (
+            ["run", "five-agents", "--repair", "--restart"],
+            ["dpe: --repair: not together with --restart"],
+        ),
+        (
+            ["sweep", "s.toml", "--process", "1"],
+            ["dpe: --process: only together with --distributed"],
+        ),
+        (
+            ["verify", "old", "--dask", "tcp://x:1", "--workers", "2"],
+            ["dpe: --workers: not together with --dask"],
+        ),
         (["plot", "nothing"], ["DIR", "'nothing'", "written by dpe run"]),
         (["plot", "full"], ["DIR", "'full'", "manifest.json is missing"]),
         (["plot", "file"], ["DIR", "'file'", "written by dpe run"]),
@@ -100,6 +114,15 @@ def test_bad_input_is_one_line_on_stderr(
     for part in expected:
         assert part in line
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+def test_a_committed_example_is_refused_with_what_it_lacks(capsys) -> None:
+    folder = Path(__file__).parent.parent / "results" / "runs" / "certify"
+    for command in ("certify", "plot", "compare"):
+        line = refusal([command, str(folder)], capsys)
+        assert line.endswith(
+            "a result folder with its curves (curves.zarr is missing; committed examples have none)"
+        )
 
 
 @pytest.mark.parametrize(
@@ -261,7 +284,7 @@ def test_nothing_but_the_object_is_on_stdout(tmp_path, monkeypatch, capsys) -> N
     report = the_object(captured.out)
     assert "a library that talks" in captured.err
     assert any("stochastic rounding" in note for note in report["warnings"])
-    assert "warning: m: E Q(x) = x needs stochastic rounding" in captured.err
+    assert "warning: m: E Q(x) = x (needs stochastic rounding) does not hold: " in captured.err
 
 
 def test_failed_runs_show_as_none(tmp_path, capsys) -> None:

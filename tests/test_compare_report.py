@@ -269,7 +269,7 @@ def test_options_of_a_run_are_refused_beside_a_result(tmp_path: Path, capsys: An
     before = sorted(tmp_path.rglob("*"))
     assert cli.main(["compare", out, "--overwrite", "--no-figures"]) == 2
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("dpe: --overwrite = True: expected no such option beside a folder")
+    assert line == "dpe: --overwrite: not together with a folder with a result"
     assert sorted(tmp_path.rglob("*")) == before
     spaced = ["--metrics", " gap_mean_state , consensus_error"]
     assert cli.main(["compare", out, "--no-figures", "--json", *spaced]) == 0

@@ -137,7 +137,7 @@ def condition(conditions: tuple[Condition, ...], name: str) -> Condition:
 def test_details_carry_the_numbers() -> None:
     conditions = convergence_conditions(power(0.9), power(0.8), Uniform(), EQUAL, "nearest")
     ratio = condition(conditions, "stepsize against attenuation")
-    assert ratio.statement == "Σ (λ̄^k)²/γ^k < ∞ needs 2b − a > 1"
+    assert ratio.statement == "Σ (λ̄^k)²/γ^k < ∞ (needs 2b − a > 1)"
     assert ratio.detail == "a = 0.9, b = 0.8, 2b − a = 0.7"
     assert condition(conditions, "stepsize variance").detail == "ρ² = 0.333333, b = 0.8"
     assert condition(conditions, "unbiased quantization").detail == "rounding is nearest"

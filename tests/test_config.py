@@ -347,10 +347,10 @@ DECAY = {**OPTAX, "arguments": {"init_value": 0.5, "transition_steps": 9, "decay
     ("change", "named"),
     [
         ({"gamma": {"scale": 1, "exponent": 1}, "stepsize": {"scale": 1, "exponent": 1}}, "2b − a"),
-        ({"means": [1.0, 1.0, 1.0, 1.0, 1.5]}, "mean stepsizes must agree"),
+        ({"means": [1.0, 1.0, 1.0, 1.0, 1.5]}, "equality of the agents' mean stepsizes"),
         ({"rounding": "nearest"}, "stochastic rounding"),
-        ({"stepsize": CONSTANT}, "(λ̄^k)² < ∞ needs b > 1/2"),
-        ({"stepsize": DECAY}, "λ̄^k = ∞ needs b ≤ 1"),
+        ({"stepsize": CONSTANT}, "(λ̄^k)² < ∞ (needs b > 1/2)"),
+        ({"stepsize": DECAY}, "λ̄^k = ∞ (needs b ≤ 1)"),
     ],
 )
 def test_violated_conditions_are_named_and_run_all_the_same(

@@ -1,6 +1,7 @@
 """Figures: files of the right kind, from whatever was recorded and however many runs failed."""
 
 import dataclasses
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -298,3 +299,13 @@ def test_an_unwritable_place_is_refused(stored: Stored, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--out"):
         figures.draw(stored, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["objective.png"]
+
+
+@pytest.mark.parametrize("text", ["one two three four five six seven " * 3 + "eight", "a bc " * 11])
+@pytest.mark.parametrize("width", [20, 34, 48])
+def test_the_last_line_of_a_title_is_no_lone_word(text: str, width: int) -> None:
+    lines = drawing.wrapped(text, width)
+    assert " ".join(lines) == " ".join(text.split())
+    assert max(map(len, lines)) <= width
+    assert len(lines) == len(textwrap.wrap(text, width))
+    assert len(lines) == 1 or 3 * len(lines[-1]) > width - 16

@@ -141,10 +141,10 @@ def test_runs_are_added_to_a_sweep(tmp_path: Path, block: int, capsys) -> None:
     line = refusal(["sweep", str(summary), "--add-runs", "15"], capsys)
     assert "--keep runs" in line
     line = refusal(["sweep", str(out), "--add-runs", "15", "--keep", "summary"], capsys)
-    assert line == "dpe: --keep = 'summary': expected no such option beside --add-runs"
+    assert line == "dpe: --keep: not together with --add-runs"
     line = refusal(["sweep", path, "--add-runs", "15"], capsys)
     assert "the folder of a finished sweep" in line
     line = refusal(["sweep", str(out)], capsys)
     assert line.startswith("dpe: CONFIG|DIR = ")
     line = refusal(["sweep", str(out), "--add-runs", "15", "--runs", "9"], capsys)
-    assert line == "dpe: --runs = 9: expected no such option beside --add-runs"
+    assert line == "dpe: --runs: not together with --add-runs"

@@ -340,8 +340,10 @@ def test_two_at_once_are_refused(small, tmp_path, capsys) -> None:
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        (["--quick", "--full"], "--full"),
+        (["--quick", "--full"], "dpe: --full: not together with --quick"),
+        (["--resume", "--overwrite"], "dpe: --overwrite: not together with --resume"),
         (["--only", "fly"], "some of objective, quantization, coupling"),
+        (["--only", "coupling,objective"], "with spaces between them and no commas"),
         (["--seed", "x"], "--seed"),
         (["--only"], "--only"),
         (["--out", ""], "--out"),

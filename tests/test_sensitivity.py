@@ -11,19 +11,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from dpe_jax import experiment
+from dpe_jax import drawing, experiment
 from dpe_jax.sweep_results import simulations
 from dpe_jax.sweep_statistics import as_csv
 from dpe_jax.sweeps import expand
 
-sensitivity, findings, rows_of, tables = (
+sensitivity, findings, rows_of, tables, pictures = (
     importlib.import_module(name)
     for name in (
         "sensitivity",
         "sensitivity_findings",
         "sensitivity_rows",
         "sensitivity_tables",
+        "sensitivity_figures",
     )
 )
 ROOT = Path(__file__).parent.parent
@@ -132,3 +134,28 @@ def test_an_unknown_study_is_refused(monkeypatch, capsys) -> None:
     with pytest.raises(SystemExit):
         sensitivity.main()
     assert "STUDY = 'gamma': expected one of multipliers" in capsys.readouterr().err
+
+
+def committed_figure(name: str) -> tuple[Figure, str]:
+    with drawing.style():
+        return pictures._FIGURES[name](stored(name)["rows"])
+
+
+def test_marks_at_one_place_are_seen_in_each_other() -> None:
+    figure, _ = committed_figure("weights")
+    for axes in figure.axes:
+        marks = [line for line in axes.get_lines() if line.get_marker() in ("o", "s")]
+        assert len(marks) == 2
+        first, second = marks
+        assert second.get_markerfacecolor() == "none"
+        assert second.get_markersize() > first.get_markersize() + 2
+        # Names of axes are those of metrics.
+        assert "delta" not in axes.get_ylabel()
+
+
+def test_exponents_are_formulas_in_readable_type() -> None:
+    figure, title = committed_figure("exponents")
+    assert "^−" not in title
+    assert title.count("^{-") == 2
+    sizes = {float(text.get_fontsize()) for axes in figure.axes for text in axes.texts}
+    assert min(sizes) >= 7

@@ -120,7 +120,7 @@ def test_the_command_says_what_it_did(tmp_path: Path, capsys) -> None:
     assert cli.main(["sweep", path, "--out", str(tmp_path / "again"), "--no-figures"]) == 0
     shown = capsys.readouterr()
     assert "6 configurations (3 × 2), 4 runs each, 2 methods" in shown.err
-    assert "gap_mean_state at k = 30" in shown.out
+    assert "F(x̄) − F* at k = 30" in shown.out
     assert f"written to {tmp_path / 'again'}" in shown.out
 
 

@@ -25,6 +25,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from rich.cells import cell_len
 from rich.console import Console
 from small import config
 from test_figures import check_files, texts
@@ -285,6 +286,7 @@ def test_ticks_name_values_at_equal_steps(values: list, named: range, upright: b
     shown = [values[place] for place in named]
     assert texts == [v if isinstance(v, str) else f"{v:.3g}" for v in shown]
     assert {label.get_rotation() == 90 for label in axes.get_xticklabels()} == {upright}
+    assert all(float(label.get_fontsize()) >= 7 for label in axes.get_xticklabels())
 
 
 # All figures
@@ -393,8 +395,48 @@ def test_the_table_on_a_terminal(grid) -> None:
     broken = failing(grid, 0, 5, 8)
     rows = final_table(broken, GAP)
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(sweep_commands.final_table(rows, GAP, "made up: gap_mean_state at k = 999"))
+    console.print(sweep_commands.final_table(rows, GAP, "made up: F(x̄) − F* at k = 999", 120))
     lines = console.export_text().splitlines()
     assert len(lines) == 3 + len(rows)
     words = lines[3 + 10].split()
     assert words == ["5", "encrypted", "0.01", "0.6", "8", "8", "none", "none", "none", "none"]
+
+
+def printed(dataset: xr.Dataset, width: int) -> list[str]:
+    console = Console(width=width, record=True, file=io.StringIO())
+    table = sweep_commands.final_table(final_table(dataset, GAP), GAP, "made up", width)
+    console.print(table)
+    return console.export_text().splitlines()
+
+
+@pytest.mark.parametrize("axes", [(DELTA, EXPONENT), (GRAPH, ZIPPED), (RANDOM,), (DELTA, ZIPPED)])
+def test_neither_numbers_nor_words_are_broken_on_a_narrow_terminal(axes) -> None:
+    dataset = made(swept(*axes))
+    lines = printed(dataset, 80)
+    assert max(map(cell_len, lines)) <= 80
+    assert "…" not in "".join(lines)
+    title, words = lines[0], " ".join(lines).split()
+    assert "runs = 8" in title
+    assert "failed = 0" in title
+    rows = final_table(dataset, GAP)
+    assert len(lines) - len(rows) <= 5
+    for row in rows:
+        for figure in ("mean", "low", "high"):
+            assert f"{row[f'{GAP}_{figure}']:.3g}" in words
+        assert row["algorithm"] in words
+
+
+def test_what_is_left_out_of_a_narrow_table_is_said() -> None:
+    lines = printed(made(swept(DELTA, ZIPPED)), 70)
+    told = "left out for want of room (in summary.json): std. error, configuration, gamma.exponent,"
+    assert " ".join(" ".join(lines[-2:]).split()).startswith(told)
+    assert {"slow", "middling", "fast", "0.001"} <= set(" ".join(lines).split())
+    # Numbers of random samples are told by what was drawn.
+    words = " ".join(printed(made(swept(RANDOM)), 63)).split()
+    assert "delta" in words
+    assert words[-3:] == ["error,", "configuration,", "sample"]
+
+
+def test_names_of_axes_are_as_short_as_tells_them_apart() -> None:
+    names = ["methods.a.delta", "gamma.exponent", "stepsize.exponent", "noise"]
+    assert list(sweep_commands.short_names(names).values()) == ["delta", *names[1:]]

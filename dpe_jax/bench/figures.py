@@ -6,15 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dpe_jax.bench.sheets import STEP, Panel, panels, short
-from dpe_jax.drawing import COLOURS, entitle, plain_panels, save, writing
+from dpe_jax.bench.sheets import GLOSSES, STEP, Panel, panels, short
+from dpe_jax.drawing import COLOURS, entitle, plain_panels, save, wrapped, writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_BAR = 0.22
-"""Height of a bar with its gap, in inches."""
+_BAR, _LABEL = 0.22, 0.11
+"""Heights of a bar with its gap, and more for labels of two lines, in inches."""
+
+_AROUND = 0.72
+"""Height of a panel's title and axis, in inches."""
+
+_TITLE = 38
+"""Letters in a line of a panel's title."""
 
 _STEP = "a step is one iteration of one coordinate of one agent in one run"
 
@@ -34,13 +40,39 @@ def draw(part: str, report: Mapping[str, Any], out: Path, name: str | None = Non
 
 def _bars(charted: list[Panel], report: Mapping[str, Any]) -> "Figure":
     figure, grid = plain_panels(len(charted))
-    longest = max(len(panel.bars) for panel in charted)
-    figure.set_figheight(figure.get_figheight() * max(1.0, 0.3 + longest * _BAR / 2))
+    heights = [_height(charted[place : place + 2]) for place in range(0, len(charted), 2)]
+    figure.set_figheight(sum(heights))
+    _fill(grid, heights)
     for axes, panel in zip(grid, charted, strict=True):
         _panel(axes, panel)
-    told = [_measured_on(report), "medians, with the least and the most of all turns"]
+    told = [_measured_on(report), "medians; lines: least to most of all turns"]
     entitle(figure, [*told, *([_STEP] if charted[0].unit == STEP else [])])
     return figure
+
+
+def _height(row: list[Panel]) -> float:
+    """Of panels beside each other, in inches."""
+    needed = [
+        sum(_BAR + _LABEL * ("\n" in _label(bar.name)) for bar in panel.bars) for panel in row
+    ]
+    return _AROUND + max(needed)
+
+
+def _fill(grid: list["Axes"], heights: list[float] | None = None) -> None:
+    """Give rows their heights, and a last panel that is alone in its row all of that."""
+    spec = grid[0].get_subplotspec()
+    assert spec is not None
+    rows = spec.get_gridspec()
+    if heights is not None:
+        rows.set_height_ratios(heights)
+    if len(grid) > 1 and len(grid) % 2:
+        grid[-1].set_subplotspec(rows[-1, :])
+
+
+def _label(name: str) -> str:
+    """A candidate's name, and what that is."""
+    plain = name.replace("_", " ")
+    return f"{plain}\n({GLOSSES[plain]})" if plain in GLOSSES else plain
 
 
 def _panel(axes: "Axes", panel: Panel) -> None:
@@ -68,10 +100,10 @@ def _panel(axes: "Axes", panel: Panel) -> None:
         axes.grid(visible=False, axis="y")
     for place, bar in zip(places, found, strict=True):
         axes.text(bar.high, place, f"  {short(bar.median)}", va="center", fontsize=7)
-    axes.set_yticks(places, [bar.name.replace("_", " ") for bar in found], fontsize=7)
+    axes.set_yticks(places, [_label(bar.name) for bar in found], fontsize=7)
     axes.set_ylim(-0.6, len(found) - 0.4)
     axes.set_xlabel(panel.unit)
-    axes.set_title(panel.title, fontsize=7)
+    axes.set_title("\n".join(wrapped(panel.title, _TITLE)), fontsize=7)
 
 
 def _growth(report: Mapping[str, Any]) -> "Figure":
@@ -79,6 +111,7 @@ def _growth(report: Mapping[str, Any]) -> "Figure":
 
     curves = report["curves"]
     figure, grid = plain_panels(len(curves))
+    _fill(grid)
     all_ends = np.concatenate([np.array(curve["range_ns"]) for curve in curves.values()])
     for axes, (factor, curve) in zip(grid, curves.items(), strict=True):
         ns, ends = np.array(curve["ns"]), np.array(curve["range_ns"])

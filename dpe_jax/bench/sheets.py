@@ -32,6 +32,28 @@ class Panel(NamedTuple):
     """The least and the most of ratios to `base` within a turn, as `NAME_over_BASE`."""
 
 
+GLOSSES = {
+    "engine metrics": "with all metrics",
+    "engine float64": "states in float64",
+    "floor": "random numbers alone",
+    "floor erf inv": "the same, normals by erf⁻¹",
+    "numpy": "vectorised over runs",
+    "vmap": "JAX: one run, mapped",
+    "batched": "JAX: arrays of all runs",
+    "numba": "a compiled loop",
+    "einsum": "one product of matrices",
+    "pieces": "the product in pieces",
+    "step": "all of it",
+    "generator": "random words alone",
+    "without both": "all but the two",
+    "erf inv": "normals by erf⁻¹",
+    "narrow words": "32-bit products",
+    "compile cold": "no program kept",
+    "compile kept": "programs kept",
+    "compile traced": "kept, but traced anew",
+}
+"""What candidates are, in few words; the names of others say it themselves."""
+
 STEP = "ns per step"
 _LANE_STEP = "ns per lane and iteration"
 _SHORT = {STEP: "ns / step", _LANE_STEP: "ns / lane-step", "ms per iteration": "ms / iteration"}

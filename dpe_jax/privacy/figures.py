@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
+from jaxtyping import Float
 
 from dpe_jax import drawing
+from dpe_jax.observe import LABELS, Metric
 from dpe_jax.privacy.attacks import ErrorCurve
 from dpe_jax.privacy.audit import Audit, Cell
 from dpe_jax.privacy.leaks import EVERYONE, GRANTED
@@ -36,7 +38,16 @@ _STATE = "state (best attack)"
 _LEAST = 1e-4
 """Errors below are drawn as that: they are zero up to rounding."""
 
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d", "8")
+
+_COLOURS = (*drawing.COLOURS, "#882255", "#999933", "#332288", "#44AA99", "#661100", "#AA4499")
+"""One for each of up to fourteen methods or attacks: the last six are Tol's."""
+
+_MOST = 1e4
+"""Errors of averages above are cut off."""
+
+_NEAR, _BESIDE = 0.045, 0.034
+"""Of the width of a panel: what is as near as that coincides, and then stands so far apart."""
 
 
 class _Look(NamedTuple):
@@ -71,8 +82,20 @@ def _file(name: str) -> str:
 
 def _look(index: int) -> _Look:
     dash = drawing.DASHES[(index + index // len(drawing.COLOURS)) % len(drawing.DASHES)]
-    colour = drawing.COLOURS[index % len(drawing.COLOURS)]
-    return _Look(colour, dash, _MARKERS[index % len(_MARKERS)])
+    return _Look(_COLOURS[index % len(_COLOURS)], dash, _MARKERS[index % len(_MARKERS)])
+
+
+def _marks(index: int, points: int) -> slice:
+    """Which points of a curve have a mark: others than those of the curves beside it."""
+    every = max(1, min(points // 2, 8))
+    return slice(index % every, None, every)
+
+
+def _wide(texts: Sequence[str], size: float) -> float:
+    """The width of the longest text, in inches."""
+    from matplotlib.textpath import TextPath
+
+    return max(float(TextPath((0, 0), text, size=size).get_extents().width) for text in texts) / 72
 
 
 def _scores(report: Report) -> "Figure":
@@ -83,7 +106,15 @@ def _scores(report: Report) -> "Figure":
 
     audit = report.audit
     rows, columns = len(audit.methods), len(audit.views)
-    left, width, height, top = 1.45, 2.15, 0.62, 0.72
+    told = {
+        (name, view): report.lines(audit.cell(name, view))
+        for name in audit.methods
+        for view in audit.views
+    }
+    lines = [line for cell in told.values() for line in cell[1:]]
+    left = max(1.45, 0.16 + _wide([drawing.plain(name) for name in audit.methods], 8.0))
+    width = max(2.15, 0.34 + _wide(lines, 7.0))
+    height, top = 0.62, 0.72
     size = left + columns * width + 0.05, top + rows * height + 0.05
     figure = Figure(size)
     FigureCanvasAgg(figure)
@@ -116,21 +147,23 @@ def _scores(report: Report) -> "Figure":
                 lw=1.5,
             )
             axes.add_patch(box)
-            score, *rest = report.lines(cell)
+            score, *rest = told[name, view]
             axes.text(corner[0] + 0.07, middle, score, va="center", fontsize=11, fontweight="bold")
             axes.text(corner[0] + 0.26, middle, "\n".join(rest), va="center", fontsize=7)
     return figure
 
 
 def _attacks(audit: Audit, name: str) -> "Figure":
-    """Errors of attacks on one method over iterations, a panel a view."""
-    figure, grid = drawing.plain_panels(len(audit.views))
-    for axes, view in zip(grid, audit.views, strict=True):
-        cell = audit.cell(name, view)
+    """Errors of attacks on one method over iterations, a panel a view that sees something."""
+    cells = [audit.cell(name, view) for view in audit.views]
+    seen = [cell for cell in cells if cell.source != "nothing"]
+    blind = [cell.view for cell in cells if seen and cell not in seen]
+    figure, grid = drawing.plain_panels(len(seen or cells))
+    for axes, cell in zip(grid, seen or cells, strict=True):
         drawing.over_iterations(axes, audit.iterations)
         axes.set_yscale("log")
         axes.set_ylim(_LEAST / 2, 30)
-        axes.set_title(f"{view} (score {scored(cell)})")
+        axes.set_title(f"{cell.view} (score {scored(cell)})")
         axes.set_ylabel("error / chance")
         axes.axhline(1.0, color="black", lw=0.8, ls=(0, (2, 2)), label="chance", zorder=1.5)
         if cell.source == "nothing":
@@ -140,13 +173,14 @@ def _attacks(audit: Audit, name: str) -> "Figure":
         for index, attack in enumerate((*_ATTACKS, _STATE)):
             curve = _curve(cell, attack)
             if curve is not None:
-                _line(axes, curve, attack, _look(index))
+                _line(axes, curve, attack, index)
     drawing.entitle(
         figure,
         [
             f"{drawing.plain(name)}: errors of attacks on agent {audit.target} over chance, 95 % "
             f"intervals over {audit.runs} runs",
-            f"(errors below {_LEAST:g} are drawn there)",
+            f"(errors below {_LEAST:g} are drawn there"
+            + (f"; nothing to attack: {', '.join(blind)})" if blind else ")"),
         ],
     )
     return figure
@@ -162,17 +196,32 @@ def _curve(cell: Cell, attack: str) -> ErrorCurve | None:
     return next((curve for curve in cell.curves if curve.attack == attack), None)
 
 
-def _line(axes: "Axes", curve: ErrorCurve, label: str, look: _Look) -> None:
-    x = curve.iteration + 1
+def _line(axes: "Axes", curve: ErrorCurve, label: str, index: int) -> None:
+    x, look = curve.iteration + 1, _look(index)
     with np.errstate(invalid="ignore", divide="ignore"):
         value, low, high = (np.maximum(end / curve.chance, _LEAST) for end in curve.error)
     value = np.where(np.isfinite(value), value, np.nan)
     if np.all(np.isnan(value)):
         return
     axes.fill_between(x, low, high, color=look.colour, alpha=0.15, lw=0)
-    marker = look.marker if x.size == 1 else ""
+    _plot(axes, x, value, label, index)
+
+
+def _plot(axes: "Axes", x: np.ndarray, value: np.ndarray, label: str, index: int) -> None:
+    look = _look(index)
     axes.plot(
-        x, value, color=look.colour, ls=look.dash, marker=marker, ms=3, label=label, zorder=2.5
+        x,
+        value,
+        color=look.colour,
+        ls=look.dash,
+        lw=1.1,
+        marker=look.marker,
+        markevery=_marks(index, x.size),
+        # Smaller ones over larger ones, where two are at one point all the same.
+        ms=5.2 - 2.2 * index / len(_COLOURS),
+        mew=0.6,
+        label=label,
+        zorder=2.5,
     )
 
 
@@ -189,6 +238,7 @@ def _averages(report: Report) -> "Figure | None":
     if not panels:
         return None
     figure, grid = drawing.plain_panels(len(panels))
+    cut = False
     for axes, (view, kind) in zip(grid, panels, strict=True):
         axes.set_xscale("log")
         axes.set_yscale("log")
@@ -197,7 +247,7 @@ def _averages(report: Report) -> "Figure | None":
         axes.set_ylabel("relative error of mean")
         last = audit.iterations - audit.start
         axes.set_xlim(0.9, 1.2 * last)
-        axes.set_ylim(_LEAST / 2, 30)
+        tops = [30.0]
         T = np.array([1.0, last])
         for power, label, dash in ((-0.5, "$T^{-1/2}$", (2, 2)), (-1.0, "$T^{-1}$", (5, 2))):
             axes.plot(T, T**power, color="black", lw=0.8, ls=(0, dash), label=label, zorder=1.5)
@@ -205,18 +255,21 @@ def _averages(report: Report) -> "Figure | None":
             curve = _curve(audit.cell(name, view), kind)
             if curve is not None:
                 look = _look(index)
+                tops.append(2 * float(np.nanmax(curve.error.value)))
                 value = np.maximum(curve.error.value, _LEAST)
                 low, high = (np.maximum(end, _LEAST) for end in curve.error[1:])
                 x = curve.iteration - audit.start + 1
                 axes.fill_between(x, low, high, color=look.colour, alpha=0.12, lw=0)
-                label = drawing.plain(name)
-                axes.plot(x, value, color=look.colour, ls=look.dash, label=label, zorder=2.5)
+                _plot(axes, x, value, drawing.plain(name), index)
+        axes.set_ylim(_LEAST / 2, min(_MOST, max(tops)))
+        cut = cut or max(tops) > 2 * _MOST
     drawing.entitle(
         figure,
         [
             f"{drawing.plain(report.name)}: estimates of the mean gradient from k = {audit.start} "
             f"on, 95 % intervals over {audit.runs} runs",
-            f"(errors below {_LEAST:g} are drawn there)",
+            f"(errors below {_LEAST:g} are drawn there"
+            + (f"; cut off above {_MOST:g})" if cut else ")"),
         ],
     )
     return figure
@@ -228,54 +281,85 @@ def _pareto(report: Report) -> "Figure":
     timed = all(price.cpu_seconds is not None for price in prices)
     metric = next(iter(report.audit.accuracy.values())).metric
     figure, grid = drawing.plain_panels(4 if timed else 3)
-    finite = [price.accuracy for price in prices if np.isfinite(price.accuracy)]
-    _panel(grid[0], prices, [price.accuracy for price in prices], "median error at the end")
-    if finite and min(finite) > 0:
-        grid[0].set_yscale("log")
-    _panel(grid[1], prices, [price.state_leakage.value for price in prices], "leakage of the state")
-    grid[1].set_ylim(-0.06, 1.06)
-    _panel(grid[2], prices, [price.bytes for price in prices], "bytes an iteration")
-    grid[2].set_yscale("log")
-    if timed:
-        seconds = [price.cpu_seconds or 0.0 for price in prices]
-        _panel(grid[3], prices, seconds, "CPU seconds an iteration")
-        if any(seconds):
-            least = min(second for second in seconds if second > 0)
-            grid[3].set_yscale("symlog", linthresh=10 ** np.floor(np.log10(least)), linscale=0.5)
-            grid[3].set_ylim(-0.1 * least, 3 * max(seconds))
+    shown = [
+        ("median error at the end", [price.accuracy for price in prices]),
+        ("leakage of the state", [price.state_leakage.value for price in prices]),
+        ("bytes an iteration", [price.bytes for price in prices]),
+        ("CPU seconds an iteration", [price.cpu_seconds or 0.0 for price in prices]),
+    ]
+    for axes, (label, values) in zip(grid, shown, strict=False):
+        axes.set_xlabel("leakage of single gradients")
+        axes.set_xlim(-0.06, 1.12)
+        axes.set_ylabel(label)
+        _scale(axes, [value for value in values if np.isfinite(value)], label.startswith("leakage"))
+        _points(axes, prices, values)
     drawing.entitle(
         figure,
         [
             f"{drawing.plain(report.name)}: what the coalition of all neighbors learns of single "
             "gradients, and what a method costs",
-            f"median error: {metric}; filled: not dominated in leakage, error, bytes and "
-            + ("seconds" if timed else "(seconds were not measured)"),
+            f"error: {LABELS.get(cast(Metric, metric), metric)}; filled: not dominated in leakage, "
+            "error, bytes and " + ("seconds" if timed else "(seconds were not measured)"),
+            "lines: 95 % intervals; methods that coincide stand side by side",
         ],
     )
     return figure
 
 
-def _panel(axes: "Axes", prices: Sequence[Price], values: Sequence[float], label: str) -> None:
-    axes.set_xlabel("leakage of single gradients")
-    axes.set_xlim(-0.06, 1.06)
-    axes.set_ylabel(label)
-    for index, (price, value) in enumerate(zip(prices, values, strict=True)):
-        if not np.isfinite(value):
-            continue
-        look, leakage = _look(index), price.leakage
+def _scale(axes: "Axes", values: Sequence[float], share: bool) -> None:
+    """The vertical axis: from 0 to 1, logarithmic, or logarithmic with a zero."""
+    positive = [value for value in values if value > 0]
+    if share or not positive:
+        axes.set_ylim(-0.06, 1.06)
+    elif len(positive) == len(values):
+        axes.set_yscale("log")
+        axes.set_ylim(min(positive) / 2, 2 * max(positive))
+    else:
+        least = min(positive)
+        axes.set_yscale("symlog", linthresh=10 ** np.floor(np.log10(least)), linscale=0.5)
+        axes.set_ylim(-0.1 * least, 3 * max(positive))
+
+
+def _points(axes: "Axes", prices: Sequence[Price], values: Sequence[float]) -> None:
+    """A mark with an interval for each method."""
+    true = [(price.leakage.value, value) for price, value in zip(prices, values, strict=True)]
+    shown = np.isfinite(true).all(axis=1)
+    ends = axes.transScale + axes.transLimits
+    places = ends.transform(np.array(true)[shown])
+    beside = ends.inverted().transform(_side_by_side(places))
+    for index, x in zip(np.flatnonzero(shown).tolist(), beside[:, 0], strict=True):
+        price, look = prices[index], _look(index)
+        value, leakage = values[index], price.leakage
         axes.plot(
-            [leakage.low, leakage.high], [value, value], color=look.colour, lw=1.0, zorder=2.2
+            [leakage.low, leakage.high], [value, value], color=look.colour, lw=0.8, zorder=2.2
         )
         axes.plot(
-            [leakage.value],
+            [x],
             [value],
             color=look.colour,
             marker=look.marker,
-            # Smaller ones over larger ones, so that methods which coincide are all seen.
-            ms=10 - 6 * index / len(prices),
-            mfc="none" if price.dominated else look.colour,
+            ms=5,
+            mew=0.9,
+            mfc="white" if price.dominated else look.colour,
             ls="none",
-            alpha=0.85,
             label=drawing.plain(price.method),
             zorder=2.5,
         )
+
+
+def _side_by_side(places: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, "points 2"]:
+    """Places in a panel, those that coincide moved apart to the left and right."""
+    moved = places.copy()
+    groups: list[list[int]] = []
+    for place, point in enumerate(places):
+        near = (g for g in groups if np.all(np.abs(places[g] - point) < _NEAR, axis=1).any())
+        group = next(near, None)
+        if group is None:
+            groups.append([place])
+        else:
+            group.append(place)
+    for group in groups:
+        steps = np.arange(len(group)) - (len(group) - 1) / 2
+        middle = places[group, 0].mean() if len(group) > 1 else places[group[0], 0]
+        moved[group, 0] = middle + _BESIDE * steps
+    return moved

@@ -276,7 +276,7 @@ def _certified(
                     f"{name} (control)" if method.control else name,
                     number(one.fraction),
                     f"{number(one.tail_exceeding)} of {number(method.runs)}",
-                    _percent(at_most(one.tail_upper_bound, 5)),
+                    _bound(one.tail_upper_bound),
                     settled,
                     beta,
                     number(method.predicted_exponent),
@@ -329,3 +329,8 @@ def _judged(name: str, method: entries.Certified) -> Verdict:
 
 def _percent(share: float | None) -> str:
     return "none" if share is None else f"{100 * share:.3g} %"
+
+
+def _bound(share: float | None) -> str:
+    """An upper bound in percent: rounded up, so that it still is one."""
+    return _percent(None if share is None else at_most(share, 5))
