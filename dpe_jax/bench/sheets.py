@@ -34,7 +34,7 @@ class Panel(NamedTuple):
 
 GLOSSES = {
     "engine metrics": "with all metrics",
-    "engine float64": "states in float64",
+    "engine float64": "gradients in float64",
     "floor": "random numbers alone",
     "floor erf inv": "the same, normals by erf⁻¹",
     "numpy": "vectorised over runs",
