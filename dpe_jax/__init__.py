@@ -5,7 +5,11 @@ that the command line starts fast. Using any of them turns on JAX's 64-bit types
 """
 
 import importlib
+import time
 from typing import TYPE_CHECKING, Any
+
+_IMPORTED = time.time()
+"""Before any module of the package was read: what changes later may be other than what runs."""
 
 if TYPE_CHECKING:
     from dpe_jax.algorithms import (

@@ -64,7 +64,9 @@ def run(options: argparse.Namespace) -> int:
         "verify": replays.run_verify,
         "cost": replays.run_cost,
     }
-    keep_programs()
+    if options.command != "bench":
+        # What it times is to be compiled.
+        keep_programs()
     if not options.json:
         return command[options.command](options, log, _screen())[0]
     # Whatever a library prints meanwhile goes to stderr: stdout is for the one object.

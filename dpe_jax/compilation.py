@@ -23,29 +23,29 @@ def keep_programs() -> Path | None:
 
     They lie under $XDG_CACHE_HOME/dpe-jax (or ~/.cache/dpe-jax), in a folder for each kind of
     processor: code that was compiled for one may not run on another that shares the home folder.
-    JAX's own variables JAX_COMPILATION_CACHE_DIR and JAX_ENABLE_COMPILATION_CACHE come first.
     Whole programs, which need not even be traced, lie below in a folder of their own.
+    JAX's own variables JAX_COMPILATION_CACHE_DIR and JAX_ENABLE_COMPILATION_CACHE come first.
     Returns the folder, or None where none is used.
     """
     global _whole
     import jax
 
-    if not jax.config.values["jax_enable_compilation_cache"]:
+    if (
+        "JAX_COMPILATION_CACHE_DIR" in os.environ
+        or not jax.config.values["jax_enable_compilation_cache"]
+    ):
         return None
-    chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    kind = _processor()
-    folder = Path(chosen) if chosen else Path(home) / "dpe-jax" / f"programs-{kind}"
+    folder = Path(home) / "dpe-jax" / f"programs-{_processor()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return None
     if not os.access(folder, os.W_OK):
         return None
-    if not chosen:
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
-    _whole = folder / f"dpe-jax-{kind}"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
+    _whole = folder / "whole"
     return folder
 
 

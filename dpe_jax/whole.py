@@ -4,8 +4,9 @@ JAX keeps what XLA compiles, but finds it by the lowered program, and Python's t
 take several times as long as reading it. Here a program is found by what it is made from: the
 package's sources, the versions below it, JAX's settings, the device, and the arguments with their
 arrays as shapes. Whatever cannot be named that way (a function or a class from elsewhere, a
-lambda, several devices) is left to JAX, as everything is unless `compilation.keep_programs` says
-where to keep programs: a process that changes the package as it runs has to keep none.
+lambda, several devices, sources that have changed since they were read) is left to JAX, as
+everything is unless `compilation.keep_programs` says where to keep programs: a process that
+replaces parts of the package as it runs has to keep none.
 """
 
 import collections
@@ -19,6 +20,7 @@ import secrets
 import sys
 import tempfile
 import threading
+import time
 import types
 from collections.abc import Callable
 from importlib.metadata import version
@@ -27,18 +29,22 @@ from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 import equinox as eqx
 import jax
+import jaxlib
 import numpy as np
 from jax.core import Tracer
 
+import dpe_jax
 from dpe_jax.compilation import whole_programs
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _PACKAGE = "dpe_jax"
-_BELOW = ("jax", "jaxlib", "equinox", "numpy")
+_BELOW = (jax, jaxlib, eqx, np)
 _PLAIN = (type(None), bool, int, str, bytes)
 _DIGEST = hashlib.sha256().digest_size
+_UNUSED_SECONDS = 30 * 86400.0
+"""After so long a program that no command has read is removed."""
 
 
 class UnnamedError(ValueError):
@@ -67,19 +73,24 @@ class Whole(Generic[P, T]):
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> T:
         """The function's value, by a program that was kept or is to be kept."""
         folder = whole_programs()
-        if folder is None or len(jax.devices()) > 1 or jax.process_count() > 1:
+        if (
+            folder is None
+            or len(jax.devices()) > 1
+            or jax.process_count() > 1
+            or jax.config.values["jax_disable_jit"]
+        ):
             return self.jitted(*arguments, **named)
         given = arguments, named
         try:
             text = f"{_surroundings()} {self._name} {described(given)}"
+            key = hashlib.sha256(text.encode()).hexdigest()
+            # One thread makes a program, and others that need the same one wait for it.
+            with self._locks[key]:
+                if key not in self._programs:
+                    path = folder / f"{self._function.__name__}-{key}"
+                    self._programs[key] = _read(path) or self._made(given, path)
         except UnnamedError:
             return self.jitted(*arguments, **named)
-        key = hashlib.sha256(text.encode()).hexdigest()
-        # One thread makes a program, and others that need the same one wait for it.
-        with self._locks[key]:
-            if key not in self._programs:
-                path = folder / f"{self._function.__name__}-{key}"
-                self._programs[key] = _read(path) or self._made(given, path)
         program = self._programs[key]
         arrays = jax.tree.leaves(eqx.filter(given, eqx.is_array))
         return jax.tree.unflatten(program.returned, program.compiled(*arrays))
@@ -92,6 +103,8 @@ class Whole(Generic[P, T]):
         def of_arrays(*arrays: Any) -> list[Any]:
             arguments, named = eqx.combine(jax.tree.unflatten(tree, arrays), static)
             leaves, structure = jax.tree.flatten(self._function(*arguments, **named))
+            if not all(map(eqx.is_array, leaves)):
+                raise UnnamedError("a value that is no array")
             returned.append(structure)
             return leaves
 
@@ -100,14 +113,18 @@ class Whole(Generic[P, T]):
         of_arrays.__name__ = f"{self._function.__name__}_{secrets.token_hex(8)}"
         jitted = jax.jit(of_arrays, compiler_options=self._options)
         program = _Program(jitted.lower(*arrays).compile(), returned[-1])
-        # What cannot be kept is used all the same.
-        with contextlib.suppress(ValueError, NotImplementedError, pickle.PicklingError, OSError):
-            _write(path, program)
+        # Whatever stands against keeping it, it is used all the same.
+        with contextlib.suppress(Exception):
+            # JAX's copy has a name that never comes again.
+            for copy in path.parent.parent.glob(f"jit_{of_arrays.__name__}-*"):
+                copy.unlink()
+            if _read_sources() == _sources():
+                _write(path, program)
         return program
 
 
 def described(value: Any, traced: bool = True) -> str:
-    """A text that two values share only if programs made from them are the same.
+    """A text of all that a program depends on of a value that it is made from.
 
     Arrays are shapes and types where they are a program's inputs (`traced`), and elsewhere refused,
     as their values would be a part of it. `UnnamedError` for them and for what is not the
@@ -120,13 +137,13 @@ def described(value: Any, traced: bool = True) -> str:
             raise UnnamedError("an array that is a part of the program")
         weak = isinstance(value, jax.Array) and value.weak_type
         return f"array({value.shape},{value.dtype},{weak})"
-    if isinstance(value, _PLAIN):
+    if type(value) in _PLAIN:
         return f"{type(value).__qualname__}:{value!r}"
-    if isinstance(value, float):
+    if type(value) is float:
         return value.hex()
     if isinstance(value, np.dtype):
-        return f"dtype:{value.str}"
-    if isinstance(value, dict):
+        return f"dtype:{value.name}"
+    if type(value) is dict:
         items = (f"{described(k, False)}={described(v, traced)}" for k, v in value.items())
         return f"{{{','.join(items)}}}"
     if type(value) in (tuple, list):
@@ -166,20 +183,39 @@ def _named(value: type | types.FunctionType) -> str:
 
 @functools.cache
 def _sources() -> str:
-    digest = hashlib.sha256()
+    return _read_sources()
+
+
+def _read_sources() -> str:
+    """A digest of the package's sources and of the versions below, as they are in this process.
+
+    `UnnamedError` where they are not there to be read, or have changed since they were.
+    """
     folder = Path(__file__).parent
-    for path in sorted(folder.rglob("*.py")):
+    paths = sorted(folder.rglob("*.py"))
+    if Path(__file__) not in paths:
+        raise UnnamedError("sources that are not there")
+    digest = hashlib.sha256()
+    for path in paths:
+        if path.stat().st_mtime > dpe_jax._IMPORTED:
+            raise UnnamedError("sources that have changed")
         digest.update(f"{path.relative_to(folder)} ".encode() + path.read_bytes())
-    digest.update(" ".join([sys.version, *map(version, _BELOW)]).encode())
+    versions = [version("dpe-jax"), sys.version, *(module.__version__ for module in _BELOW)]
+    digest.update(" ".join(versions).encode())
     return digest.hexdigest()
 
 
 def _surroundings() -> str:
-    """All that programs depend on beside their arguments."""
+    """What programs depend on beside their arguments."""
     device = jax.devices()[0]
     place = device.platform, device.device_kind, device.client.platform_version
-    flags = os.environ.get("XLA_FLAGS")
-    return f"{_sources()} {place} {flags} {sorted(jax.config.values.items(), key=str)}"
+    # XLA cuts loops into pieces for the processors that it finds.
+    processors = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    )
+    variables = [os.environ.get(name) for name in ("XLA_FLAGS", "NPROC")]
+    settings = sorted(jax.config.values.items(), key=str)
+    return f"{_sources()} {place} {processors} {variables} {settings}"
 
 
 def _read(path: Path) -> _Program | None:
@@ -196,6 +232,7 @@ def _read(path: Path) -> _Program | None:
     try:
         *stored, numbered = pickle.loads(content)
         compiled = serialize_executable.deserialize_and_load(*stored)
+        os.utime(path)
     except Exception:  # Whatever this version of JAX says to it, the program is made anew.
         return None
     return _Program(compiled, jax.tree.structure(numbered))
@@ -208,7 +245,10 @@ def _write(path: Path, program: _Program) -> None:
     # A structure is not pickled faithfully, but an example of it is.
     numbered = jax.tree.unflatten(program.returned, range(program.returned.num_leaves))
     content = pickle.dumps((*serialize_executable.serialize(program.compiled), numbered))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for other in path.parent.iterdir():
+        if time.time() - other.stat().st_mtime > _UNUSED_SECONDS:
+            other.unlink(missing_ok=True)
     file, name = tempfile.mkstemp(prefix=".", dir=path.parent)
     try:
         with os.fdopen(file, "wb") as stream:

@@ -26,14 +26,6 @@ def pytest_unconfigure() -> None:
         shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
-@pytest.fixture(autouse=True)
-def programs_are_traced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that a test calls keeps whole programs; the tests after it do not find them."""
-    from dpe_jax import compilation
-
-    monkeypatch.setattr(compilation, "_whole", None)
-
-
 @pytest.fixture
 def same_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test makes keys once for each length and number: their primes are tested elsewhere."""

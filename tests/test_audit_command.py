@@ -39,6 +39,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_commands, "audit", lambda *_, **__: audit())
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "out"
     arguments = ["audit", write(tmp_path, SHORT), "--out", str(out), "--coalition", "1,2"]

@@ -148,6 +148,7 @@ def test_without_numba_it_is_left_out(monkeypatch) -> None:
     assert said == ["numba is not installed: its loop is left out"]
 
 
+@pytest.mark.slow
 def test_minibatches_beside_numpy() -> None:
     report = checked("minibatch", logistic.measure(16, 5, 2))
     within(report, {"engine", "numpy", "vmap"})

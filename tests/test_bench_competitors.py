@@ -19,6 +19,8 @@ from dpe_jax.study import Study, simulate
 pytest.importorskip("numba")
 from dpe_jax.bench.numba_loop import numba_runs
 
+pytestmark = pytest.mark.slow
+
 RUNS = 3000
 
 

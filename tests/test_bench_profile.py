@@ -15,6 +15,8 @@ from dpe_jax.bench.engines import encrypted_alone
 from dpe_jax.bench.large import engine_states
 from dpe_jax.draws import Draws
 
+pytestmark = pytest.mark.slow
+
 RUNS, ITERATIONS = 32, 40
 
 

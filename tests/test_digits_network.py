@@ -21,6 +21,8 @@ from dpe_jax.problems import (
 from dpe_jax.problems.digits import network_logits, softmax_logits
 from dpe_jax.study import simulate
 
+pytestmark = pytest.mark.slow
+
 
 def test_no_optimum_is_pretended() -> None:
     problem = digits_network()

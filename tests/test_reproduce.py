@@ -96,7 +96,7 @@ def test_what_is_written(small, tmp_path, capsys) -> None:
     report = the_object(captured.out)
     assert "1/3 objective" in captured.err
     assert "by experience this takes 3 seconds on two cores" in captured.err
-    assert report["wall_seconds"] >= report["seconds"] > 0
+    assert report["wall_seconds"] > 0
     assert report["folder"] == str(out)
     assert [report["kind"], report["scale"], report["seed"]] == ["reproduce", "default", 7]
     assert report["parts"] == list(small)

@@ -1,7 +1,10 @@
 """Programs that are kept whole are found by all that they depend on, and change nothing."""
 
+import collections
 import dataclasses
+import enum
 import functools
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -86,7 +89,7 @@ def test_other_values_of_arrays_are_the_same_program(counted: Counted) -> None:
     assert counted.traced == 1
 
 
-@pytest.mark.parametrize("what", ["sources", "flags", "settings"])
+@pytest.mark.parametrize("what", ["sources", "flags", "processors", "settings"])
 def test_what_lies_around_a_program_is_a_part_of_its_name(
     counted: Counted, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -94,6 +97,9 @@ def test_what_lies_around_a_program_is_a_part_of_its_name(
     counted.whole()(x, 2.0)
     if what == "sources":
         monkeypatch.setattr(whole, "_sources", lambda: "others")
+        monkeypatch.setattr(whole, "_read_sources", lambda: "others")
+    elif what == "processors":
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(77)))
     elif what == "flags":
         monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
     try:
@@ -105,23 +111,61 @@ def test_what_lies_around_a_program_is_a_part_of_its_name(
     assert counted.traced == 2
 
 
-def test_sources_are_those_of_the_whole_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = whole._sources.__wrapped__()
-    package = tmp_path / "dpe_jax"
-    for path in Path(whole.__file__).parent.rglob("*.py"):
-        copy = package / path.relative_to(Path(whole.__file__).parent)
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the package, from before this process, in place of its sources."""
+    here, copies = Path(whole.__file__).parent, tmp_path / "dpe_jax"
+    for path in here.rglob("*.py"):
+        copy = copies / path.relative_to(here)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
-    monkeypatch.setattr(whole, "__file__", str(package / "whole.py"))
-    assert whole._sources.__wrapped__() == before
+        os.utime(copy, (1e9, 1e9))
+    monkeypatch.setattr(whole, "__file__", str(copies / "whole.py"))
+    return copies
+
+
+def test_sources_are_those_of_the_whole_package(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = whole._read_sources()
+    assert before == whole._read_sources()
     changed = package / "algorithms" / "ternary.py"
-    changed.write_bytes(changed.read_bytes() + b"\n")
-    assert whole._sources.__wrapped__() != before
-    monkeypatch.setattr(whole, "version", lambda name: "0")
-    changed.write_bytes(changed.read_bytes()[:-1])
-    assert whole._sources.__wrapped__() != before
+    right = changed.read_bytes()
+    changed.write_bytes(right + b"\n")
+    os.utime(changed, (1e9, 1e9))
+    assert whole._read_sources() != before
+    changed.write_bytes(right)
+    os.utime(changed, (1e9, 1e9))
+    assert whole._read_sources() == before
+    monkeypatch.setattr(np, "__version__", "0")
+    assert whole._read_sources() != before
+
+
+def test_sources_that_have_changed_since_they_were_read_name_nothing(
+    counted: Counted, package: Path, tmp_path: Path
+) -> None:
+    whole._sources.cache_clear()
+    os.utime(package / "observe.py")
+    with pytest.raises(UnnamedError, match="changed"):
+        whole._read_sources()
+    for _ in range(2):
+        np.testing.assert_array_equal(counted.whole()(jnp.arange(3.0), 2.0)["product"], [0, 2, 4])
+    assert counted.traced == 2
+    assert not files(tmp_path)
+    # Those that change while a program is made neither.
+    os.utime(package / "observe.py", (1e9, 1e9))
+    whole._sources.cache_clear()
+
+    def slow(x: jax.Array) -> jax.Array:
+        os.utime(package / "observe.py")
+        return 2 * x
+
+    np.testing.assert_array_equal(Whole(slow)(jnp.arange(3.0)), [0, 2, 4])
+    assert not files(tmp_path)
+    (package / "whole.py").unlink()
+    with pytest.raises(UnnamedError, match="not there"):
+        whole._read_sources()
+    whole._sources.cache_clear()
 
 
 def cut(content: bytes) -> bytes:
@@ -182,6 +226,49 @@ def test_programs_for_several_devices_are_left_to_jax(
     assert len(files(tmp_path)) == (devices == 1)
 
 
+def test_what_cannot_be_written_is_used_all_the_same(
+    counted: Counted, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def told(x: jax.Array) -> jax.Array:
+        counted.traced += 1
+        jax.debug.print("{}", x.sum())
+        return 2 * x
+
+    for _ in range(2):
+        np.testing.assert_array_equal(Whole(told)(jnp.arange(3.0)), [0, 2, 4])
+    assert counted.traced == 2
+    assert not files(tmp_path)
+
+
+def test_values_that_are_no_arrays_are_left_to_jax(counted: Counted, tmp_path: Path) -> None:
+    def both(x: jax.Array) -> tuple[jax.Array, str]:
+        return 2 * x, "twice"
+
+    twice, word = Whole(both)(jnp.arange(3.0))
+    np.testing.assert_array_equal(twice, [0, 2, 4])
+    assert word == "twice"
+    assert not files(tmp_path)
+
+
+def test_nothing_is_compiled_where_jax_is_told_not_to(counted: Counted, tmp_path: Path) -> None:
+    with jax.disable_jit():
+        np.testing.assert_array_equal(counted.whole()(jnp.arange(3.0), 2.0)["product"], [0, 2, 4])
+    assert not files(tmp_path)
+
+
+def test_what_is_not_used_for_long_is_removed(counted: Counted, tmp_path: Path) -> None:
+    counted.whole()(jnp.arange(3.0), 2.0)
+    (old,) = files(tmp_path)
+    os.utime(old, (1e9, 1e9))
+    counted.whole()(jnp.arange(3.0), 2.0)  # which it is, here
+    counted.whole()(jnp.arange(4.0), 2.0)
+    assert old in files(tmp_path)
+    os.utime(old, (1e9, 1e9))
+    counted.whole()(jnp.arange(5.0), 2.0)
+    assert old not in files(tmp_path)
+    assert len(files(tmp_path)) == 2
+
+
 class OfAUser(eqx.Module):
     """A class that is not the package's."""
 
@@ -213,6 +300,10 @@ def test_what_cannot_be_named_is_left_to_jax(counted: Counted, tmp_path: Path) -
         {"a": [object()]},
         Quadratic.gradient.__get__(1),
         functools.partial(whole.described, object()),
+        collections.OrderedDict(a=1),
+        enum.IntEnum("Level", "low")(1),
+        type("int", (int,), {})(3),
+        type("float", (float,), {})(3),
     ],
 )
 def test_no_text_stands_for_what_is_not_the_packages_own(value: object) -> None:
@@ -258,7 +349,8 @@ def test_texts_differ_where_programs_do() -> None:
         for value in [
             1, 1.0, True, "1", b"1", None, (1,), [1], (), {}, {1: 2}, {2: 1}, 1.0 + 2**-52,
             jnp.ones(2), jnp.ones(3), jnp.ones(2, jnp.int32), jnp.asarray(1.0), jnp.float32(1),
-            np.dtype("float32"), np.dtype("float64"), float, int, Uniform(), Uniform(0.5),
+            np.dtype("float32"), np.dtype("float64"), jnp.dtype("bfloat16"),
+            jnp.dtype("float8_e4m3fn"), jnp.dtype("int4"), float, int, Uniform(), Uniform(0.5),
             (("a", "b"), "c"), ("a", ("b", "c")), ["a,str:'b'"], ["a", "b"],
         ]
     ]  # fmt: skip
@@ -270,6 +362,7 @@ def recorded(changes: dict[str, Any] | None = None) -> list[Recording]:
     return [recording for _, recording in study.recordings()]
 
 
+@pytest.mark.slow
 def test_the_engines_bits_are_those_of_programs_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
