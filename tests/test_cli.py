@@ -230,6 +230,7 @@ def test_presets(capsys) -> None:
         assert "encrypted" in preset["methods"]
 
 
+@pytest.mark.slow
 def test_run_and_plot(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     path = write(tmp_path)

@@ -15,6 +15,8 @@ from small import write
 from dpe_jax import cli
 from dpe_jax.report.settings_text import compact
 
+pytestmark = pytest.mark.slow
+
 RESULTS = Path(__file__).parent.parent / "results"
 RUN = RESULTS / "runs" / "five-agents"
 CERTIFY = RESULTS / "runs" / "certify"

@@ -19,6 +19,8 @@ from dpe_jax.results import Stored
 from dpe_jax.results import load as load_result
 from dpe_jax.summary import Check, certified
 
+pytestmark = pytest.mark.slow
+
 SHORT = {"runs": 24, "iterations": 120, "record": {"points": 12, "spacing": "log"}}
 
 

@@ -18,6 +18,8 @@ from dpe_jax.simulation import Simulation
 from dpe_jax.stepsizes import Gamma, LogNormal, Multipliers, Normal, TwoPoint, Uniform
 from dpe_jax.study import Study
 
+pytestmark = pytest.mark.slow
+
 NETWORK = Network.ring(5)
 GAMMA, STEPSIZE = PowerLaw(0.8, 0.6), PowerLaw(0.5, 0.9)
 RUNS, ITERATIONS = 20, 40
