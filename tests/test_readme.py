@@ -176,6 +176,19 @@ def test_the_table_of_speed() -> None:
     assert memory["peak_bytes"] < 2e9
 
 
+def test_the_machine_of_every_measurement_is_named() -> None:
+    text = " ".join(README.split())
+    for name, said in (
+        ("engine", "2 processors of an {cpu}: medians"),
+        ("engine-jax-0.12", "2 processors of an {cpu}: medians"),
+        ("sweep", "({cpu}; `scripts/bench_sweep.py`"),
+        ("memory", "({cpu}; `scripts/bench_memory.py`"),
+        ("paillier", "one processor of an {cpu}, medians"),
+    ):
+        cpu = stored(f"bench/{name}.json")["cpu"]
+        assert said.format(cpu=cpu.replace("(R)", "").removesuffix(" Processor")) in text
+
+
 def test_ci_calls_the_line_that_the_readme_gives() -> None:
     (line,) = (line for line in README.splitlines() if "pytest" in line and "venv" in line)
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")

@@ -162,10 +162,10 @@ def interval(value: str, digits: str | None) -> str:
 
 
 def _number(written: str) -> str:
-    """What Python wrote of a number, as LaTeX within mathematics."""
+    """What Python wrote of a number, as LaTeX within mathematics; 6.49e+00 is 6.49."""
     mantissa, _, exponent = written.partition("e")
     mantissa = mantissa.replace("%", r"\%").replace(",", "{,}")
-    return rf"{mantissa}\times 10^{{{int(exponent)}}}" if exponent else mantissa
+    return rf"{mantissa}\times 10^{{{int(exponent)}}}" if int(exponent or 0) else mantissa
 
 
 def head(column: Column) -> str:
