@@ -7,6 +7,8 @@ tails, where a correction for many comparisons looks. Both need more runs the mo
 are: see docs/comparison.md.
 """
 
+import functools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,10 @@ LEVEL = 0.95
 
 _BATCH = 500
 """Resamples whose weights are in memory at a time."""
+
+_MOST_KEPT = 2_000_000
+"""Up to so many weights are kept for the next call, which mostly resamples the same runs: drawing
+them takes longer than all else."""
 
 
 class Interval(NamedTuple):
@@ -34,19 +40,30 @@ def resampled_means(
     multinomial: how often each of the n runs came in n draws. NaN where none of them came, and
     where a value is infinite.
     """
-    rng, runs = np.random.default_rng(seed), values.shape[0]
+    runs = values.shape[0]
     present = ~np.isnan(values)
     partial = np.flatnonzero(~present.all(axis=0))
     filled, masks = np.where(present, values, 0.0), present[:, partial].astype(np.float64)
     means = np.empty((resamples, values.shape[1]))
+    drawn = _kept if resamples * runs <= _MOST_KEPT else _batches
     with np.errstate(invalid="ignore", divide="ignore"):
-        for first in range(0, resamples, _BATCH):
-            here = means[first : first + _BATCH]
-            weights = _weights(rng, len(here), runs)
+        for batch, weights in enumerate(drawn(resamples, runs, seed)):
+            here = means[batch * _BATCH :][: len(weights)]
             counts = np.full(here.shape, float(runs))
             counts[:, partial] = weights @ masks
             here[:] = weights @ filled / counts
     return means
+
+
+@functools.lru_cache(maxsize=4)
+def _kept(resamples: int, runs: int, seed: int) -> tuple[Float[np.ndarray, "count runs"], ...]:
+    return tuple(_batches(resamples, runs, seed))
+
+
+def _batches(resamples: int, runs: int, seed: int) -> Iterator[Float[np.ndarray, "count runs"]]:
+    rng = np.random.default_rng(seed)
+    for first in range(0, resamples, _BATCH):
+        yield _weights(rng, min(_BATCH, resamples - first), runs)
 
 
 def _weights(rng: np.random.Generator, count: int, runs: int) -> Float[np.ndarray, "count runs"]:

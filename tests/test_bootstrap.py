@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 from studies import GAP, loop, paired, study
 
+from dpe_jax import bootstrap
 from dpe_jax.bootstrap import interval, p_value, resampled_means
 from dpe_jax.compare import compare
 
@@ -17,13 +18,18 @@ def near(found: tuple[float, float], expected: tuple[float, float], within: floa
     return bool(np.all(np.abs(np.subtract(found, expected)) < within * width))
 
 
-def test_resampled_means_are_those_of_a_plain_loop() -> None:
+def test_resampled_means_are_those_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(1).lognormal(size=(40, 5))
     values[3, 1] = values[30:, 2] = np.nan
     expected = loop(values, 1100, lambda drawn: np.nanmean(drawn, axis=0))
     found = resampled_means(values, 1100)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     assert not np.allclose(found, np.nan_to_num(expected) * 30 / 40, rtol=1e-3)
+    # Weights that are too many to keep are the same.
+    with monkeypatch.context() as patched:
+        patched.setattr(bootstrap, "_MOST_KEPT", 0)
+        np.testing.assert_array_equal(resampled_means(values, 1100), found)
+    assert not np.array_equal(resampled_means(values, 1100, seed=1), found)
     # Where none of the runs with a value was drawn there is no mean, and the interval is of others.
     lone = np.full((40, 1), np.nan)
     lone[7] = 5.0
