@@ -14,8 +14,9 @@ from small import CONVENTIONAL, ENCRYPTED, STEPSIZE, write
 
 from dpe_jax import audit_commands, cli
 from dpe_jax.config import parse
+from dpe_jax.fanout import InProcess
 from dpe_jax.folder import AUDIT, AUDIT_PAGE
-from dpe_jax.privacy import figures, parts
+from dpe_jax.privacy import ciphertexts, figures, pareto, parts
 from dpe_jax.privacy.pareto import prices
 from dpe_jax.privacy.report import Report
 
@@ -40,22 +41,47 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_the_command(tmp_path: Path, capsys: Any) -> None:
+def test_the_command(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    """All of it at once: what is simulated serves every part."""
+    few(monkeypatch)
     out = tmp_path / "out"
     arguments = ["audit", write(tmp_path, SHORT), "--out", str(out), "--coalition", "1,2"]
-    assert cli.main([*arguments, *ALONE, "--no-figures", "--json"]) == 0
+    assert cli.main([*arguments, *INSECURE, "--json"]) == 0
     captured = capsys.readouterr()
     shown = the_object(captured.out)
     assert "INSECURE TEST KEYS" in captured.err
     assert "encrypted: runs, observers and attacks" in captured.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "small.toml"]
-    assert sorted(path.name for path in out.iterdir()) == [AUDIT, AUDIT_PAGE, "config.toml"]
+    files = [AUDIT, AUDIT_PAGE, "config.toml", "figures"]
+    assert sorted(path.name for path in out.iterdir()) == files
     held = json.loads((out / AUDIT).read_text())
     assert shown["folder"] == str(out)
-    assert shown["figures"] == []
     assert {k: v for k, v in shown.items() if k not in ("folder", "figures", "cells")} == {
         k: v for k, v in held.items() if k not in ("manifest", "cells")
     }
+    the_trajectories(held)
+    the_parts(shown, out)
+    assert held["findings"] == shown["findings"]
+    page = (out / AUDIT_PAGE).read_text()
+    assert all(text in page for text in held["findings"])
+    assert parse(tomllib.loads((out / "config.toml").read_text())).iterations == 12
+
+
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer pictures, experiments and seconds of calibration than an audit has, and no workers.
+
+    That every broken scheme is caught, around either backend, is tested with ciphertexts.
+    """
+    monkeypatch.setattr(parts, "PICTURES", 4)
+    monkeypatch.setattr(pareto, "CALIBRATION_SECONDS", 0.1)
+    monkeypatch.setitem(ciphertexts.SCHEMES, "fast short", (200, 100))
+    broken = tuple(case for case in ciphertexts.controls() if case.scheme == "phe")
+    monkeypatch.setattr(ciphertexts, "controls", lambda: broken)
+    # That experiments can go to workers is tested with ciphertexts, and workers for themselves.
+    monkeypatch.setattr(audit_commands, "Processes", lambda _: InProcess())
+
+
+def the_trajectories(held: dict[str, Any]) -> None:
     views = ["eavesdropper", "neighbor", "coalition", "coalition of all neighbors"]
     assert held["views"] == [*views, "states granted"]
     assert held["skipped"] == ["centralized"]
@@ -67,10 +93,19 @@ def test_the_command(tmp_path: Path, capsys: Any) -> None:
     assert cells["encrypted", "eavesdropper"]["scores"]["total"] == 3
     assert cells["encrypted", "neighbor"]["scores"]["states"] == 0
     assert cells["encrypted", "states granted"]["sign"]["error"][0] == 0
-    assert held["findings"] == shown["findings"]
-    page = (out / AUDIT_PAGE).read_text()
-    assert all(text in page for text in held["findings"])
-    assert parse(tomllib.loads((out / "config.toml").read_text())).iterations == 12
+
+
+def the_parts(shown: dict[str, Any], out: Path) -> None:
+    assert shown["ciphertexts"]["passed"]
+    controls = shown["images"]["controls"]
+    assert controls["plaintext"]["exact"]["count"] == controls["plaintext"]["targets"]
+    assert controls["noise"]["recognisable"]["count"] == 0
+    paid = {price["method"]: price["cpu_seconds"] for price in shown["pareto"]}
+    assert paid["encrypted"] > 0 == paid["conventional"]
+    assert shown["figures"]
+    assert all(Path(path).is_file() for path in shown["figures"])
+    for name in ("scores", "averages", "pareto", "attacks-encrypted", "images"):
+        assert (out / "figures" / f"{name}.png").is_file()
 
 
 def test_what_is_shown(tmp_path: Path, made_up: None, monkeypatch: Any, capsys: Any) -> None:
@@ -87,8 +122,14 @@ def test_what_is_shown(tmp_path: Path, made_up: None, monkeypatch: Any, capsys: 
     (folder,) = (tmp_path / "dpe-results").iterdir()
     assert folder.name.startswith("small-")
     assert folder.name.endswith("-audit")
+    # What is left out is nowhere.
+    assert sorted(path.name for path in folder.iterdir()) == [AUDIT, AUDIT_PAGE, "config.toml"]
+    held = json.loads((folder / AUDIT).read_text())
+    assert not {"images", "ciphertexts"} & set(held)
+    assert all(price["cpu_seconds"] in (None, 0.0) for price in held["pareto"])
     # The same once more takes its place, something else has a folder of its own.
-    assert cli.main(arguments) == 0
+    assert cli.main([*arguments, "--json"]) == 0
+    assert the_object(capsys.readouterr().out)["figures"] == []
     assert cli.main([*arguments, "--target", "1"]) == 0
     assert len(list((tmp_path / "dpe-results").iterdir())) == 2
 
@@ -156,7 +197,7 @@ def test_other_refusals(tmp_path: Path, capsys: Any) -> None:
 
 def test_figures(tmp_path: Path) -> None:
     made, some = simulation(), audit()
-    kept = tuple(cell for cell in some.cells if cell.method in ("plain", "conventional"))
+    kept = tuple(cell for cell in some.cells if cell.method == "plain")
     some = dataclasses.replace(some, cells=kept)
     report = Report("made", made, some, prices(made, some))
     drawn = figures.draw(report, tmp_path)
@@ -177,20 +218,3 @@ def test_pictures_say_whose_row_is_anothers() -> None:
         "e": {coalition: "e", granted: "d"},
     }
     assert parts._alike(methods) == "as a: b-c; as d: e with states"
-
-
-@pytest.mark.slow
-def test_all_parts(tmp_path: Path, capsys: Any) -> None:
-    out = tmp_path / "out"
-    arguments = ["audit", write(tmp_path, SHORT), "--out", str(out), *INSECURE, "--json"]
-    assert cli.main(arguments) == 0
-    shown = the_object(capsys.readouterr().out)
-    assert shown["ciphertexts"]["passed"]
-    controls = shown["images"]["controls"]
-    assert controls["plaintext"]["exact"]["count"] == controls["plaintext"]["targets"]
-    assert controls["noise"]["recognisable"]["count"] == 0
-    paid = {price["method"]: price["cpu_seconds"] for price in shown["pareto"]}
-    assert paid["encrypted"] > 0 == paid["conventional"]
-    assert all(Path(path).is_file() for path in shown["figures"])
-    for name in ("scores", "averages", "pareto", "attacks-encrypted", "images"):
-        assert (out / "figures" / f"{name}.png").is_file()

@@ -8,6 +8,7 @@ import functools
 import importlib
 import json
 import math
+import pickle
 import subprocess
 import sys
 from typing import Any
@@ -34,7 +35,7 @@ from dpe_jax.privacy.broken import (
     Serialization,
     written,
 )
-from dpe_jax.privacy.ciphertexts import Case, audit, cases, controls
+from dpe_jax.privacy.ciphertexts import Case, _Play, audit, cases, controls
 from dpe_jax.privacy.distinguishing import Distinguishing, distinguish, timed, timing
 from dpe_jax.privacy.features import Classifier, features
 from dpe_jax.privacy.oracles import PATHS, Path, oracle
@@ -333,6 +334,15 @@ def test_an_audit_fails_where_anything_is_broken_or_a_control_is_not_caught() ->
     assert not spoiled.passed
     assert spoiled.family_p < RARE
     assert not small(experiments=(sound,), broken=(sound,)).passed
+
+
+def test_experiments_can_go_to_workers() -> None:
+    encryptions = {"phe": Encryption("phe", None, BITS, True)}
+    work = _Play(encryptions, keys(1, BITS)[0], 0)  # pyright: ignore[reportArgumentType]
+    sent, task = pickle.loads(pickle.dumps((work, (Case("phe", "owner", "pool", 20), 3))))
+    found, spent = pickle.loads(pickle.dumps(sent(task)))
+    assert (found.shown, found.key_bits) == (20, BITS)
+    assert spent > 0
 
 
 def test_the_plan_has_each_way_to_encrypt_and_each_flaw_of_both_backends() -> None:
