@@ -1,5 +1,6 @@
 """Runs that are broken off, and whether what they come to is the same to the bit."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -105,6 +106,27 @@ SCRIPT = (
 )
 """`dpe` with chunks of so many agent-coordinate-lane steps."""
 
+LOOK_SECONDS = 2e-2
+"""Between two looks at what a process has written: one that never waits takes a processor."""
+
+
+def at_home() -> dict[str, str]:
+    """The variables of a process whose home folder keeps programs whole, as a user's does.
+
+    The folder is one for all tests of a session: a process then traces nothing that one before it
+    has traced.
+    """
+    folder = Path(os.environ["JAX_COMPILATION_CACHE_DIR"]) / "home"
+    quiet = {name: value for name, value in os.environ.items() if not name.startswith("JAX_COMP")}
+    return quiet | {"XDG_CACHE_HOME": str(folder)}
+
+
+def watch(process: subprocess.Popen[str], until: Callable[[], bool]) -> None:
+    """Return as soon as a condition holds, or the process has ended before."""
+    while process.poll() is None and not until():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(LOOK_SECONDS)
+
 
 def stopped(
     arguments: list[str],
@@ -115,10 +137,9 @@ def stopped(
     """A real process that is sent a signal as soon as a condition holds, or ends before."""
     command = [sys.executable, "-c", SCRIPT, str(chunk), *arguments]
     with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command, env=at_home(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
-        while process.poll() is None and not until():
-            pass
+        watch(process, until)
         process.send_signal(number)
         _, told = process.communicate(timeout=120)
     return process.returncode, told

@@ -33,12 +33,21 @@ from dpe_jax.unfinished import place
 pytestmark = pytest.mark.slow  # together over 20 s
 
 CONFIG = config(CHANGES)
+# One shape for all real processes: each program is then made once. A chunk of theirs is as long as
+# `CHUNK` lets it be, so that a block has many.
+LONG = {**CHANGES, "block": 2, "iterations": 1000}
+CHUNK = 3e3
 OTHER = config({"runs": 2, "iterations": 3, "methods": {"m": ENCRYPTED}})
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Stored:
     return experiment.run(CONFIG, tmp_path_factory.mktemp("undisturbed") / "out").stored
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    return experiment.run(config(LONG), tmp_path_factory.mktemp("long") / "out").stored
 
 
 def listing(path: Path) -> list[str]:
@@ -70,7 +79,8 @@ def test_the_comparison_notices_a_single_bit(undisturbed: Stored, tmp_path: Path
 def test_another_number_of_processors_has_the_same_blocks(
     undisturbed: Stored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = config({**CHANGES, "block": None, "runs": 700, "trace": []})
+    one = {"m": ENCRYPTED}
+    free = config({**CHANGES, "block": None, "runs": 700, "trace": [], "methods": one})
     whole = experiment.run(free, tmp_path / "whole").stored
     break_off(free, tmp_path / "out", 1)
     monkeypatch.setattr("dpe_jax.study.processors", lambda: 5)
@@ -130,7 +140,7 @@ def test_a_run_goes_on_from_any_moment(undisturbed: Stored, tmp_path: Path) -> N
     assert moments.count > 100
     states = set()
     last = range(moments.count - 22, moments.count)
-    for number in {*random.Random(5).sample(range(moments.count), 12), *last}:
+    for number in {*random.Random(5).sample(range(moments.count), 6), *last}:
         here = kept / f"{number:04}"
         hidden = place(here / "out")
         if (here / "out").exists():
@@ -171,48 +181,34 @@ def test_what_killed_processes_were_writing_does_not_stay(
 # Real processes
 
 
-def run_and_kill(tmp_path: Path, changes: dict, seed: int, kills: int) -> tuple[Stored, list[int]]:
-    """The result of a run that was killed again and again, and the blocks it had each time."""
+@pytest.mark.slow
+def test_a_process_that_is_killed_again_and_again_goes_on(long: Stored, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    hidden, rng = place(out), random.Random(seed)
-    arguments = ["run", write(tmp_path, changes), "--out", str(out), "--no-figures"]
+    hidden, rng = place(out), random.Random(0)
+    arguments = ["run", write(tmp_path, LONG), "--out", str(out), "--no-figures"]
     arguments += ["--checkpoint-seconds", "0"]
     blocks = []
-    for _ in range(kills):
+    for _ in range(4):
         wanted = files(hidden) + rng.randrange(1, 40)
         code, told = stopped(
-            [*arguments, "--resume"], lambda n=wanted: files(hidden) >= n, chunk=3e3
+            [*arguments, "--resume"], lambda n=wanted: files(hidden) >= n, chunk=CHUNK
         )
         if code == 0:
             break
         assert (code, told) == (-signal.SIGKILL, "")
         blocks.append(len(records(hidden)))
-    return experiment.run(config(changes), out, mode="resume").stored, blocks
-
-
-def test_a_process_that_is_killed_goes_on(undisturbed: Stored, tmp_path: Path) -> None:
-    stored, blocks = run_and_kill(tmp_path, CHANGES, 1, 2)
-    assert blocks == sorted(blocks)
-    assert_same(stored, undisturbed)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2))
-def test_a_process_that_is_killed_again_and_again_goes_on(seed: int, tmp_path: Path) -> None:
-    changes = {**CHANGES, "block": 2, "iterations": 1500}
-    stored, blocks = run_and_kill(tmp_path, changes, seed, 5)
     assert len(blocks) >= 3
     assert blocks == sorted(blocks)
-    assert_same(stored, experiment.run(config(changes), tmp_path / "whole").stored)
+    assert_same(experiment.run(config(LONG), out, mode="resume").stored, long)
 
 
 def test_a_process_that_is_killed_within_a_block_goes_on(tmp_path: Path) -> None:
-    changes = {**CHANGES, "block": 20, "methods": {"m": ENCRYPTED}, "iterations": 3000}
+    changes = {**LONG, "runs": 16, "block": 16, "methods": {"m": ENCRYPTED}, "trace": [3]}
     out = tmp_path / "out"
     hidden = place(out)
     arguments = ["run", write(tmp_path, changes), "--out", str(out), "--no-figures"]
     arguments += ["--checkpoint-seconds", "0"]
-    code, _ = stopped(arguments, lambda: bool(parts(hidden)), chunk=2e4)
+    code, _ = stopped(arguments, lambda: bool(parts(hidden)), chunk=CHUNK)
     assert code == -signal.SIGKILL
     assert records(hidden) == []
     assert len(parts(hidden)) == 1
@@ -222,10 +218,10 @@ def test_a_process_that_is_killed_within_a_block_goes_on(tmp_path: Path) -> None
         told.append(done)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dpe_jax.engine._CHUNK_ELEMENT_STEPS", 2e4)
+        patch.setattr("dpe_jax.engine._CHUNK_ELEMENT_STEPS", CHUNK)
         again = experiment.run(config(changes), out, mode="resume", progress=progress).stored
         assert told[0] > 0
-        assert sum(told) == 20 * 3000
+        assert sum(told) == 16 * 1000
         patch.setattr("dpe_jax.engine._CHUNK_ELEMENT_STEPS", 1e8)
         whole = experiment.run(config(changes), tmp_path / "whole").stored
     assert_same(again, whole)
@@ -235,13 +231,12 @@ def test_a_process_that_is_killed_within_a_block_goes_on(tmp_path: Path) -> None
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
 def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(
-    number: int, tmp_path: Path
+    number: int, long: Stored, tmp_path: Path
 ) -> None:
-    changes = {**CHANGES, "block": 2, "iterations": 4000, "trace": []}
-    path, out = write(tmp_path, changes), tmp_path / "out of the way"
+    path, out = write(tmp_path, LONG), tmp_path / "out of the way"
     hidden = place(out)
     arguments = ["run", path, "--out", str(out), "--no-figures", "--restart"]
-    code, told = stopped(arguments, lambda: bool(records(hidden)), number, 3e3)
+    code, told = stopped(arguments, lambda: bool(records(hidden)), number, CHUNK)
     assert code == 130
     [line] = told.splitlines()
     kept, started = len(records(hidden)), len(parts(hidden))
@@ -251,9 +246,9 @@ def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(
         f"dpe: interrupted; {kept} of 20 blocks and parts of {started} are kept in {hidden}; "
         f"this goes on: dpe run {path} --out '{out}' --no-figures --resume"
     )
-    again = experiment.run(config(changes), out, mode="resume").stored
+    again = experiment.run(config(LONG), out, mode="resume").stored
     assert again.manifest["blocks"] == {"all": 20, "resumed": kept}
-    assert_same(again, experiment.run(config(changes), tmp_path / "whole").stored)
+    assert_same(again, long)
 
 
 # Parts that processes share

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from command_line import python, refusal, the_object
-from interrupting import CHANGES, SCRIPT, assert_same, break_off, parts, records
+from interrupting import CHANGES, SCRIPT, assert_same, break_off, parts, records, watch
 from small import ENCRYPTED, config, write
 
 from dpe_jax import cli, experiment, journal
@@ -22,7 +22,15 @@ from dpe_jax.unfinished import place
 
 pytestmark = pytest.mark.slow  # together some minutes
 
-TINY = {"runs": 9, "block": 4, "iterations": 4, "methods": {"m": ENCRYPTED}}
+# What it records is what can be certified: all tests here share one program.
+METRICS = ["peak_error", "gap_mean_state"]
+TINY = {
+    "runs": 9,
+    "block": 4,
+    "iterations": 4,
+    "methods": {"m": ENCRYPTED},
+    "record": {"points": 10, "metrics": METRICS},
+}
 
 
 def test_both_ways_on_are_named_and_lead_there(tmp_path, capsys) -> None:
@@ -73,13 +81,12 @@ def test_a_damaged_block_is_repaired(tmp_path, capsys) -> None:
 
 def test_two_processes_do_not_work_at_one_result(tmp_path, capsys) -> None:
     """A real one, and this."""
-    changes = {**CHANGES, "block": 2, "iterations": 100_000, "trace": []}
+    changes = {**TINY, "block": 2, "iterations": 100_000}
     path, out = write(tmp_path, changes), tmp_path / "out"
     hidden = place(out)
     arguments = ["run", path, "--out", str(out), "--no-figures", "--checkpoint-seconds", "0"]
-    with subprocess.Popen([sys.executable, "-c", SCRIPT, "3e4", *arguments]) as process:
-        while process.poll() is None and not parts(hidden):
-            pass
+    with subprocess.Popen([sys.executable, "-c", SCRIPT, "3e4", *arguments], text=True) as process:
+        watch(process, lambda: bool(parts(hidden)))
         for more in ([], ["--resume"], ["--restart"], ["--repair"]):
             line = refusal([*arguments, *more], capsys)
             assert "no other process is at work (see .out.unfinished)" in line
@@ -93,11 +100,11 @@ def test_two_processes_do_not_work_at_one_result(tmp_path, capsys) -> None:
 # Disks
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
-def test_a_disk_that_is_full_loses_nothing(number, tmp_path, capsys, monkeypatch) -> None:
+def test_a_disk_that_is_full_loses_nothing(tmp_path, capsys, monkeypatch) -> None:
+    """Or that fails, every other time."""
     path, out = write(tmp_path, TINY), tmp_path / "out"
     common = ["run", path, "--out", str(out), "--no-figures"]
-    fsync, calls = os.fsync, []
+    fsync, calls, number = os.fsync, [], errno.ENOSPC
 
     def full(handle: int) -> None:
         calls.append(handle)
@@ -107,7 +114,7 @@ def test_a_disk_that_is_full_loses_nothing(number, tmp_path, capsys, monkeypatch
 
     monkeypatch.setattr(os, "fsync", full)
     limit, kept = 10, 0
-    for _ in range(60):
+    for number in [errno.ENOSPC, errno.EIO] * 30:
         calls.clear()
         if cli.main([*common, "--resume"]) == 0:
             break
@@ -128,7 +135,7 @@ def test_a_disk_that_is_full_loses_nothing(number, tmp_path, capsys, monkeypatch
 
 def test_a_file_that_grows_too_large_loses_nothing(tmp_path) -> None:
     """A real process under a limit of the system, in the second block."""
-    changes = {**TINY, "runs": 500, "block": 400}
+    changes = {**TINY, "runs": 32, "block": 16}  # the width that blocks are padded to
     script = (
         "import resource, sys; from dpe_jax import cli; from dpe_jax.store import CurveStore;"
         "write = CurveStore.write;\n"
@@ -238,8 +245,7 @@ def test_reproduce_goes_on_within_a_part(tmp_path, monkeypatch, capsys) -> None:
     from dpe_jax import reproduce_commands
     from dpe_jax.reproduce import convergence
 
-    tables = {**TINY, "record.metrics": ["peak_error", "gap_mean_state"]}
-    asked = config({**tables, "name": "certify", "checks.certify": [0.99]})
+    asked = config({**TINY, "name": "certify", "checks.certify": [0.99]})
     settings = convergence.Settings(seconds=1.0, experiment=asked)
     monkeypatch.setattr(reproduce_commands, "load", lambda *_: settings)
     out = tmp_path / "out"

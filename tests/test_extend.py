@@ -122,7 +122,7 @@ def test_an_addition_that_is_broken_off_goes_on(
 
 def test_narrow_blocks_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty runs at a time would take a thousand runs too long."""
-    free = {**CHANGES, "block": None}
+    free = {**CHANGES, "block": None, "methods": {"m": ENCRYPTED}}
     out = tmp_path / "out"
     assert experiment.run(config(free), out).stored.manifest["block_lanes"] == 20
     ran = computed(monkeypatch)
