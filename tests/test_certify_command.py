@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import refusal, the_object
+from png_only import png_only
 from rich.cells import cell_len
 from small import CONVENTIONAL, DIVERGING, ENCRYPTED, config, write
 
@@ -116,7 +117,8 @@ def test_the_exit_status_tells_a_refusal(finished: Path, tmp_path: Path, capsys:
     assert "encrypted (a control) is accepted" in capsys.readouterr().out
 
 
-def test_runs_that_fail_count_as_exceeding(tmp_path: Path, capsys: Any) -> None:
+def test_runs_that_fail_count_as_exceeding(tmp_path: Path, monkeypatch, capsys: Any) -> None:
+    png_only(monkeypatch)
     methods = {"bad": DIVERGING, "plain": CONVENTIONAL}
     changes = {**LONG, "runs": 20, "iterations": 60, "methods": methods}
     experiment.run(config({**changes, "checks": {"certify": [0.8]}}), tmp_path / "out")
@@ -128,7 +130,8 @@ def test_runs_that_fail_count_as_exceeding(tmp_path: Path, capsys: Any) -> None:
 
 
 def test_what_was_written_is_no_obstacle(tmp_path: Path, capsys: Any) -> None:
-    changes = {**LONG, "runs": 20, "iterations": 40, "methods": {"encrypted": ENCRYPTED}}
+    # As many as above, for which the program is compiled.
+    changes = {**LONG, "runs": 20, "iterations": 60, "methods": {"encrypted": ENCRYPTED}}
     path, out = write(tmp_path, {**changes, "checks": {"certify": [0.9]}}), tmp_path / "out"
     run = ["run", path, "--out", str(out), "--no-figures", "--overwrite"]
     assert cli.main(run) == 0
@@ -165,7 +168,7 @@ def test_options_that_do_not_fit_are_refused(
 
 
 def test_a_result_without_peaks_or_epsilon_is_refused(tmp_path: Path, capsys: Any) -> None:
-    changes = {"runs": 4, "iterations": 4}
+    changes = {"runs": 4, "iterations": 4, "methods": {"plain": CONVENTIONAL}}
     experiment.run(config(changes), tmp_path / "without")
     line = refusal(["certify", str(tmp_path / "without"), "--epsilon", "0.5"], capsys)
     assert "a result with peak_error among its record.metrics" in line

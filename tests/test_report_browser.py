@@ -1,11 +1,11 @@
 """Pages of `dpe report` in a real browser: on phones, on screens, in the dark and on paper."""
 
 import io
-import itertools
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import browsing
 import made_reports
@@ -44,6 +44,14 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The pages, none of them beside what it is of."""
     folder = tmp_path_factory.mktemp("pages")
     folders = {"reproduction": made_reports.reproduction(folder / "made"), **FOLDERS}
+    # One figure of each kind: of attacks there is one for each method, all of the same shape.
+    folders["audit"] = shutil.copytree(
+        FOLDERS["audit"],
+        folder / "audited",
+        ignore=lambda _, names: {
+            name for name in names if name[:8] == "attacks-" and "encrypted" not in name
+        },
+    )
     paths = {name: folder / f"{name}.html" for name in folders}
     for name, path in paths.items():
         assert cli.main(["report", str(folders[name]), "--out", str(path)]) == 0
@@ -54,18 +62,24 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_nothing_is_wrong_at_any_width_in_light_and_dark(
     name: str, written: dict[str, Path], browser: "Browser"
 ) -> None:
-    for width, scheme in itertools.product(WIDTHS, SCHEMES):
-        with Visit(browser, written[name], width, scheme) as visit:
-            assert visit.faults() == [], (width, scheme)
+    for width in WIDTHS:
+        with Visit(browser, written[name], width, "light") as visit:
             assert visit.evaluate("document.documentElement.clientWidth") == width
             assert visit.evaluate("document.images.length") >= 3
-            ground = visit.evaluate("getComputedStyle(document.documentElement).backgroundColor")
-            assert (ground == "rgb(255, 255, 255)") is (scheme == "light")
-            cards = visit.evaluate(
-                "[...document.querySelectorAll('.card')].map("
-                "card => getComputedStyle(card).backgroundColor)"
-            )
-            assert set(cards) == {"rgb(255, 255, 255)"}
+            for scheme in SCHEMES:
+                # A page of some megabytes is loaded once for both.
+                visit.page.emulate_media(color_scheme=scheme)
+                assert visit.faults() == [], (width, scheme)
+                ground = visit.evaluate(_GROUND)
+                assert (ground == "rgb(255, 255, 255)") is (scheme == "light")
+                cards = visit.evaluate(
+                    "[...document.querySelectorAll('.card')].map("
+                    "card => getComputedStyle(card).backgroundColor)"
+                )
+                assert set(cards) == {"rgb(255, 255, 255)"}
+
+
+_GROUND = "getComputedStyle(document.documentElement).backgroundColor"
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -76,8 +90,7 @@ def test_on_paper_it_is_light_open_and_within_the_sheet(
     with Visit(browser, written[name], 680, "dark") as visit:
         visit.page.emulate_media(media="print", color_scheme="dark")
         assert visit.faults() == []
-        ground = visit.evaluate("getComputedStyle(document.documentElement).backgroundColor")
-        assert ground == "rgb(255, 255, 255)"
+        assert visit.evaluate(_GROUND) == "rgb(255, 255, 255)"
         # Of a reproduction settings are left out, and nothing else is folded in the small one.
         settings = visit.evaluate("document.querySelectorAll('.unprinted').length")
         assert bool(settings) is (name in ("reproduction", "committed"))
@@ -108,17 +121,28 @@ _UNPRINTED = """() => [...document.querySelectorAll('.unprinted')]
   .filter(one => one.getBoundingClientRect().height === 0).length"""
 
 
+_BOXES = """chosen => [...document.querySelectorAll(chosen)].map(box => ({
+  id: box.parentElement.id,
+  beyond: box.scrollWidth - box.clientWidth,
+  place: box.tabIndex,
+  role: box.getAttribute('role'),
+  tag: box.firstElementChild.tagName,
+}))"""
+
+
+def boxes(visit: Visit, chosen: str) -> list[dict[str, Any]]:
+    """Boxes that can scroll, with how far what they hold reaches beyond them."""
+    found: list[dict[str, Any]] = visit.page.evaluate(_BOXES, chosen)
+    return found
+
+
 def test_on_a_screen_no_table_is_cut_and_names_of_rows_are_on_one_line(
     written: dict[str, Path], browser: "Browser"
 ) -> None:
     with Visit(browser, written["committed"], 1280, "light") as visit:
-        boxes = visit.evaluate(
-            "[...document.querySelectorAll('.table .scroll')]"
-            ".map(box => [box.parentElement.id, box.scrollWidth, box.clientWidth])"
-        )
-        wide = [each for each, inner, outer in boxes if inner > outer]
-        assert len(boxes) > 10
-        assert wide == []
+        found = boxes(visit, ".table .scroll")
+        assert len(found) > 10
+        assert [box["id"] for box in found if box["beyond"] > 0] == []
         lines = visit.evaluate(
             "[...document.querySelectorAll('tbody th:not(.long)')]"
             ".map(cell => getComputedStyle(cell).whiteSpace)"
@@ -165,13 +189,9 @@ def test_wide_tables_and_figures_scroll_in_boxes_of_their_own_by_keyboard_too(
     written: dict[str, Path], browser: "Browser"
 ) -> None:
     with Visit(browser, written["reproduction"], 375, "light") as visit:
-        boxes = visit.evaluate(
-            "[...document.querySelectorAll('.scroll')]"
-            ".filter(box => box.scrollWidth > box.clientWidth + 1)"
-            ".map(box => [box.tabIndex, box.getAttribute('role'), box.firstElementChild.tagName])"
-        )
-        assert {tag for _, _, tag in boxes} == {"TABLE", "IMG"}
-        assert {(place, role) for place, role, _ in boxes} == {(0, "region")}
+        wide = [box for box in boxes(visit, ".scroll") if box["beyond"] > 1]
+        assert {box["tag"] for box in wide} == {"TABLE", "IMG"}
+        assert {(box["place"], box["role"]) for box in wide} == {(0, "region")}
         box = visit.page.locator(".table .scroll").nth(1)
         caption = box.locator(".held")
         box.focus()
@@ -234,26 +254,30 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("wrong", list(WRONG))
-def test_the_checker_finds_what_is_wrong(
-    wrong: str, written: dict[str, Path], browser: "Browser", tmp_path: Path
-) -> None:
-    before, after, told = WRONG[wrong]
+@pytest.fixture(scope="module")
+def plain(written: dict[str, Path], browser: "Browser") -> str:
+    """A page without what would hold most of it back, in which nothing is wrong."""
     text = written["reproduction"].read_text(encoding="utf-8")
-    # The policy of the page would hold most of it back.
     text = re.sub(r"<meta http-equiv=[^>]*>", "", text)
     text = text.replace("p, li { max-width: 76ch; overflow-wrap: anywhere; }", "")
     text = text.replace("overflow-wrap: break-word;", "")
-    plain, changed = tmp_path / "plain.html", tmp_path / "changed.html"
-    plain.write_text(text, encoding="utf-8")
-    assert before in text
-    last = before == "<h2 id="
-    changed.write_text(
-        after.join(text.rsplit(before, 1)) if last else text.replace(before, after, 1),
-        encoding="utf-8",
-    )
-    with Visit(browser, plain, 1280, "light") as visit:
+    path = written["reproduction"].with_name("plain.html")
+    path.write_text(text, encoding="utf-8")
+    with Visit(browser, path, 1280, "light") as visit:
         assert visit.faults() == []
+    return text
+
+
+@pytest.mark.parametrize("wrong", list(WRONG))
+def test_the_checker_finds_what_is_wrong(
+    wrong: str, plain: str, browser: "Browser", tmp_path: Path
+) -> None:
+    before, after, told = WRONG[wrong]
+    assert before in plain
+    # Of headings the last one.
+    head, _, tail = (plain.rpartition if before == "<h2 id=" else plain.partition)(before)
+    changed = tmp_path / "changed.html"
+    changed.write_text(f"{head}{after}{tail}", encoding="utf-8")
     with Visit(browser, changed, 1280, "light") as visit:
         assert any(told in fault for fault in visit.faults()), visit.faults()
 

@@ -10,7 +10,8 @@ from typing import Any
 import pages
 import pytest
 from command_line import refusal, the_object
-from small import write
+from png_only import png_only
+from small import ENCRYPTED, write
 
 from dpe_jax import cli
 from dpe_jax.report.settings_text import compact
@@ -195,11 +196,15 @@ def test_numbers_of_an_audit_are_those_of_its_file(
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A compared run and a sweep, both small."""
     folder = tmp_path_factory.mktemp("results")
-    path = write(folder, {"description": "a <b>bold</b> try", "trace": [0]})
-    metrics = ["--metrics", "gap_mean_state,consensus_error"]
+    shown = ["gap_mean_state", "consensus_error"]
+    odd = {"description": "a <b>bold</b> try", "trace": [0], "record.metrics": shown}
+    metrics = ["--metrics", ",".join(shown)]
+    path = write(folder, odd)
     assert cli.main(["compare", path, "--out", str(folder / "run"), *metrics]) == 0
-    path = write(folder, SWEPT)
-    assert cli.main(["sweep", path, "--out", str(folder / "sweep")]) == 0
+    path = write(folder, SWEPT | {"methods": {"encrypted": ENCRYPTED}})
+    with pytest.MonkeyPatch.context() as patch:
+        png_only(patch)
+        assert cli.main(["sweep", path, "--out", str(folder / "sweep")]) == 0
     return folder
 
 
@@ -247,7 +252,7 @@ def test_a_report_in_its_folder_does_not_stop_the_result_from_being_replaced(
     assert cli.main(["report", str(run)]) == 0
     assert "report.html" not in remarks(report(run, tmp_path))
     assert cli.main(["certify", str(run)]) == cli.BAD_INPUT
-    path = write(tmp_path, {})
+    path = write(tmp_path, {"methods": {"encrypted": ENCRYPTED}})
     assert cli.main(["run", path, "--out", str(run), "--overwrite", "--no-figures"]) == 0
     # A page of the old result would tell of another one.
     assert not (run / "report.html").exists()

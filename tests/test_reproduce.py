@@ -1,89 +1,26 @@
-"""`dpe reproduce`: what it writes of each part, what it keeps, goes on with, and refuses."""
+"""`dpe reproduce`: what it writes of each part, what it is asked for, and what it refuses."""
 
 import csv
-import json
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pytest
-from command_line import python, refusal, the_object
+import small_parts
+from command_line import refusal, the_object
+from small_parts import Settings, Small, arguments, manifest
 
-from dpe_jax import cli, drawing, reproduce_commands
+from dpe_jax import cli, drawing
 from dpe_jax.arguments import REPRODUCE_PARTS
 from dpe_jax.errors import InputError
-from dpe_jax.reproduce import part
-from dpe_jax.reproduce.part import SCALES, Column, Drawing, Made, Scale, Table, Work
+from dpe_jax.reproduce.part import SCALES, Made, Scale, Work
 from dpe_jax.reproduce.parts import PARTS
 from dpe_jax.reproduce.settings import load, parse, settings_hash
-from dpe_jax.summary import Check
-
-
-class Settings(part.Settings):
-    runs: int = 3
-
-
-class Small:
-    """A part that simulates nothing, and can be interrupted or fail."""
-
-    TITLE = "a small part"
-    SOURCE = "none"
-    Settings = Settings
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.made = 0
-        self.passes = True
-        self.found: list[str] = []
-        self.before: Callable[[], None] = lambda: None
-
-    def make(self, settings: Settings, folder: Path, work: Work) -> Made:
-        self.made += 1
-        self.found = sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
-        (folder / "half").write_text("half")
-        work.step(1, 2)
-        self.before()
-        rows = [{"k": k, "value": np.float32(k) / 3, "none": None} for k in range(settings.runs)]
-
-        def draw() -> Any:
-            figure, (axes,) = drawing.plain_panels(1)
-            axes.plot([row["k"] for row in rows], [row["value"] for row in rows])
-            return figure
-
-        columns = (Column("k", "k", digits="d"), Column("value", "E‖ξ_i‖²", "ms"))
-        return Made(
-            [Drawing("curve", "a caption", rows, draw)],
-            [Table("numbers", "5 % of gap_mean_state", columns, rows)],
-            [Check("a check", self.passes, f"seed {work.seed}, {work.scale}")],
-            "In nothing.",
-        )
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, Small]:
-    names = ("objective", "coupling", "privacy")
-    parts = {name: Small(name) for name in names}
-    monkeypatch.setattr(reproduce_commands, "PARTS", parts)
-
-    def settings(name: str, kind: Any, scale: str, seed: int | None) -> Settings:
-        runs = 2 if scale == "quick" else 3
-        return Settings(seed=seed or 0, seconds=1.0, runs=runs)
-
-    monkeypatch.setattr(reproduce_commands, "load", settings)
-    return parts
-
-
-def arguments(out: Path, *more: str) -> list[str]:
-    return ["reproduce", "--out", str(out), *more]
-
-
-def manifest(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "manifest.json").read_text())
+    return small_parts.parts(monkeypatch)
 
 
 # What is written
@@ -174,62 +111,7 @@ def test_some_parts_only(small, tmp_path, capsys) -> None:
     assert len(manifest(out)["checks"]) == 3
 
 
-# What is kept
-
-
-def test_an_interrupted_reproduction_goes_on(small, tmp_path, capsys) -> None:
-    out = tmp_path / "out"
-
-    def interrupted() -> None:
-        raise KeyboardInterrupt
-
-    small["coupling"].before = interrupted
-    assert cli.main(arguments(out)) == cli.INTERRUPTED
-    [*_, line] = capsys.readouterr().err.splitlines()
-    assert line.endswith(f"this goes on: dpe reproduce --out {out} --resume")
-    assert not (out / "coupling").exists()
-    assert manifest(out)["parts"] == ["objective"]
-    line = refusal(arguments(out), capsys)
-    assert "1 of 3 parts" in line
-    assert "--resume" in line
-    first = manifest(out / "objective")
-    small["coupling"].before = lambda: None
-    assert cli.main(arguments(out, "--resume")) == 0
-    assert "objective: finished before" in capsys.readouterr().err
-    assert [one.made for one in small.values()] == [1, 2, 1]
-    # Within the part, too.
-    assert small["coupling"].found == ["half"]
-    assert small["privacy"].found == []
-    assert manifest(out / "objective") == first
-    assert manifest(out)["parts"] == list(small)
-    assert [manifest(out / name)["resumed"] for name in small] == [False, True, False]
-    assert sorted(path.name for path in out.iterdir()) == sorted([*small, "manifest.json"])
-    # Nothing is left to do.
-    assert cli.main(arguments(out, "--resume")) == 0
-    assert [one.made for one in small.values()] == [1, 2, 1]
-
-
-@pytest.mark.parametrize("changed", ["settings", "versions"])
-def test_what_was_begun_otherwise_is_not_gone_on_with(
-    changed, small, tmp_path, monkeypatch, capsys
-) -> None:
-    out = tmp_path / "out"
-
-    def interrupted() -> None:
-        raise KeyboardInterrupt
-
-    small["coupling"].before = interrupted
-    assert cli.main(arguments(out)) == cli.INTERRUPTED
-    small["coupling"].before = lambda: None
-    if changed == "versions":
-        monkeypatch.setattr("dpe_jax.reproduce.whole.versions", lambda: {"jax": "0"})
-    else:
-        monkeypatch.setattr(
-            reproduce_commands, "load", lambda *_: Settings(seed=0, seconds=1.0, runs=4)
-        )
-    assert cli.main(arguments(out, "--resume")) == 0
-    assert [one.made for one in small.values()] == [2, 2, 1]
-    assert small["coupling"].found == []
+# What is left alone
 
 
 def test_what_is_there_is_replaced_only_if_asked(small, tmp_path, capsys) -> None:
@@ -253,59 +135,6 @@ def test_what_is_there_is_replaced_only_if_asked(small, tmp_path, capsys) -> Non
     assert manifest(out)["parts"] == ["coupling"]
     names = ["coupling", "manifest.json", "report.html"]
     assert sorted(path.name for path in out.iterdir()) == names
-
-
-def broken(path: Path) -> None:
-    path.write_text("{broken")
-
-
-def changed(path: Path) -> None:
-    path.write_bytes(path.read_bytes() + b"1,2,3\n")
-
-
-@pytest.mark.parametrize(
-    ("file", "damage"),
-    [
-        ("manifest.json", broken),
-        ("manifest.json", Path.unlink),
-        ("figures/curve.png", Path.unlink),
-        ("figures/curve.csv", changed),
-        ("tables/numbers.tex", broken),
-    ],
-)
-def test_a_damaged_part_is_made_anew(file, damage, small, tmp_path, capsys) -> None:
-    out = tmp_path / "out"
-    assert cli.main(arguments(out)) == 0
-    damage(out / "objective" / file)
-    # Of other parts alone it is left out, and said to be.
-    assert cli.main(arguments(out, "--resume", "--only", "coupling")) == 0
-    told = " ".join(capsys.readouterr().err.split())
-    assert "objective is damaged and left out" in told
-    assert manifest(out)["parts"] == ["coupling", "privacy"]
-    assert cli.main(arguments(out, "--resume")) == 0
-    assert "objective is damaged, and made anew" in " ".join(capsys.readouterr().err.split())
-    assert [one.made for one in small.values()] == [2, 1, 1]
-    assert manifest(out)["parts"] == list(small)
-    assert cli.main(arguments(out, "--resume")) == 0
-    assert [one.made for one in small.values()] == [2, 1, 1]
-
-
-@pytest.mark.parametrize("damage", [broken, Path.unlink])
-def test_a_lost_manifest_of_the_whole_is_made_from_those_of_its_parts(
-    damage, small, tmp_path, capsys
-) -> None:
-    out = tmp_path / "out"
-    assert cli.main(arguments(out)) == 0
-    before = manifest(out)
-    damage(out / "manifest.json")
-    capsys.readouterr()
-    line = refusal(arguments(out, "--resume", "--seed", "3"), capsys)
-    assert "at scale default, seed 0" in line
-    assert "--overwrite" in refusal(arguments(out), capsys)
-    assert cli.main(arguments(out, "--resume", "--only", "coupling")) == 0
-    assert [one.made for one in small.values()] == [1, 1, 1]
-    for key in ("parts", "asked", "checks", "seconds", "scale", "seed"):
-        assert manifest(out)[key] == before[key]
 
 
 def test_a_folder_of_others_is_left_alone(small, tmp_path, capsys) -> None:
@@ -413,29 +242,3 @@ def test_the_style_is_legible_and_has_the_colours_of_all_figures() -> None:
         cycle = [one["color"] for one in mpl.rcParams["axes.prop_cycle"]]
         assert mpl.rcParams["pdf.fonttype"] == 42
     assert [colour.upper() for colour in cycle] == list(drawing.COLOURS)
-
-
-# Processes
-
-
-@pytest.mark.slow
-def test_a_killed_reproduction_goes_on(tmp_path) -> None:
-    """kill -9 in the middle of a real part, of which what was simulated is kept."""
-    out = tmp_path / "out"
-    words = ["reproduce", "--quick", "--only", "objective", "coupling", "--out", str(out)]
-    script = (
-        "import os, signal, sys; from dpe_jax import cli; from dpe_jax.reproduce import curves\n"
-        "curves.bands = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "sys.exit(cli.main(sys.argv[1:]))"
-    )
-    killed = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True)
-    assert killed.returncode == -signal.SIGKILL
-    assert not (out / "objective").exists()
-    simulated = out / ".objective.unfinished" / "five-agents" / "manifest.json"
-    written = json.loads(simulated.read_text())["written"]
-    done = python("-m", "dpe_jax.cli", *words, "--resume", "--json")
-    assert done.returncode == 0, done.stderr
-    assert the_object(done.stdout)["parts"] == ["objective", "coupling"]
-    assert "Traceback" not in done.stderr
-    assert manifest(out / "objective" / "five-agents")["written"] == written
-    assert sorted(path.name for path in out.iterdir()) == ["coupling", "manifest.json", "objective"]

@@ -282,7 +282,7 @@ def test_a_small_verification(tmp_path: Any) -> None:
 
 
 def test_a_control_counts_only_if_its_place_is_named(tmp_path: Any) -> None:
-    asked = small_verification(presets={"five-agents": 4, "hospitals": 0})
+    asked = small_verification(presets={"five-agents": 6, "hospitals": 0})
     work = Work("quick", 0, print, lambda _: None)
     stored = work.run(verification._config("five-agents", asked), tmp_path / "five-agents").stored
     encryption = verification.Encryption(key_bits=256, insecure_test_keys=True)

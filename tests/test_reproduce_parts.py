@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from dpe_jax import drawing, experiment
+from dpe_jax.bounds import quantization_bound
 from dpe_jax.errors import InputError
 from dpe_jax.reproduce import accuracy, convergence, coupling, latex, objective, quantization
 from dpe_jax.reproduce.part import Drawing, Made, Part, Settings, Work
@@ -21,7 +22,7 @@ from dpe_jax.summary import Check, certified
 
 pytestmark = pytest.mark.slow
 
-SHORT = {"runs": 24, "iterations": 120, "record": {"points": 12, "spacing": "log"}}
+SHORT = {"runs": 24, "iterations": 60, "record": {"points": 12, "spacing": "log"}}
 
 
 def settings(name: str, part: Part, changes: dict[str, Any]) -> Any:
@@ -115,11 +116,11 @@ def test_objective(five_agents: tuple[Made, Path]) -> None:
     rows = {(row["method"], row["k"]): row for row in found.drawings[0].rows}
     assert {method for method, _ in rows} == {"proposed", "conventional", "centralized"}
     last = stored.curves.gap_mean_state.sel(algorithm="encrypted").isel(iteration=-1).values
-    row = rows["proposed", 120]
+    row = rows["proposed", 60]
     assert row["gap_mean_state_mean"] == pytest.approx(last.astype(np.float64).mean(), rel=1e-12)
     assert row["gap_mean_state_p95"] == pytest.approx(np.quantile(last, 0.95), rel=1e-6)
     assert row["objective_mean"] == pytest.approx(stored.summary["minimum"] + last.mean(), rel=1e-6)
-    assert "24 runs of 120 iterations (n = 5 agents, d = 2)" in found.drawings[0].caption
+    assert "24 runs of 60 iterations (n = 5 agents, d = 2)" in found.drawings[0].caption
     assert len(found.tables[0].rows) == 3
     assert "single runs, proposed" in legend(found.drawings[0])
     with drawing.style():
@@ -141,17 +142,24 @@ def test_objective_can_fail(tmp_path: Path) -> None:
 # Quantization
 
 
+MEASURED = (2, 5, 10)
+"""Numbers of agents: a program is compiled for each."""
+
+
 @pytest.fixture(scope="module")
 def errors() -> list[dict[str, Any]]:
-    return [quantization.row(n, 0.01, 4000, 1) for n in quantization.ENTRIES]
+    return [quantization.row(n, 0.01, 4000, 1) for n in MEASURED]
 
 
 def test_quantization_by_formula_and_measurement(errors: list[dict[str, Any]]) -> None:
     rows = {row["agents"]: row for row in errors}
     printed = {2: 5e-5, 3: 2e-4, 4: 4.5e-4, 5: 8e-4, 6: 1.25e-3, 8: 2.45e-3}
+    assert printed.items() <= quantization.ENTRIES.items()
     for agents, value in printed.items():
-        assert rows[agents]["article"] == value
-        assert rows[agents]["bound"] == pytest.approx(value, rel=1e-12)
+        assert quantization_bound(agents, 1, 0.01) == pytest.approx(value, rel=1e-12)
+    for agents in MEASURED[:-1]:
+        assert rows[agents]["article"] == printed[agents]
+        assert rows[agents]["bound"] == pytest.approx(printed[agents], rel=1e-12)
         assert not rows[agents]["misprint"]
     # The entry for ten agents is a misprint, and nothing hides it.
     assert rows[10]["article"] == 4e-4
@@ -170,10 +178,10 @@ def test_quantization_by_formula_and_measurement(errors: list[dict[str, Any]]) -
 @pytest.mark.parametrize(
     ("place", "key", "factor", "fails"),
     [
-        (3, "article", 1.5, [0]),
-        (6, "article", 1.5, []),
-        (3, "measured", 1.5, [1]),
-        (3, "measured", 2 / 3, [1]),
+        (1, "article", 1.5, [0]),
+        (2, "article", 1.5, []),
+        (1, "measured", 1.5, [1]),
+        (1, "measured", 2 / 3, [1]),
     ],
 )
 def test_quantization_checks_can_fail(place, key, factor, fails, errors) -> None:
@@ -184,10 +192,10 @@ def test_quantization_checks_can_fail(place, key, factor, fails, errors) -> None
 
 
 def test_quantization(tmp_path: Path) -> None:
-    changes = {"runs": 200, "agents": [2, 10]}
+    changes = {"runs": 4000, "agents": [2, 10]}
     found = made(quantization, settings("quantization", quantization, changes), tmp_path)
     looked_at(found, tmp_path)
-    assert "200 runs" in found.drawings[0].caption
+    assert "4000 runs" in found.drawings[0].caption
     assert "all but the misprint" in found.checks[0].detail
     with drawing.style():
         [axes] = found.drawings[0].draw().axes
@@ -279,8 +287,11 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Made, P
     methods = known["hospitals"].model_dump(mode="json", exclude_none=True)["methods"]
     changes = {"methods": {name: methods[name] for name in kept}, "checks": {"gap_fraction": 0.01}}
     known["hospitals"] = experiment.override(known["hospitals"], changes)
+    # As the part objective has it, so that no other program is compiled.
+    record = {"record": SHORT["record"]}
+    known["five-agents"] = experiment.override(known["five-agents"], record)
     sizes = {
-        "five-agents": {"runs": 16, "iterations": 60},
+        "five-agents": {key: SHORT[key] for key in ("runs", "iterations")},
         "hospitals": {"runs": 8, "iterations": 60, "scores": ["test_accuracy"]},
     }
     with pytest.MonkeyPatch.context() as patch:

@@ -6,11 +6,13 @@ import io
 import json
 import math
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 from matplotlib.figure import Figure
 
 from dpe_jax import drawing, experiment
@@ -110,20 +112,50 @@ def test_measured_and_predicted_agree(study: str) -> None:
             assert np.all(np.abs(ratios * wrong - 1) > 4.5 * errors)
 
 
+# Values of axes by their places, with which every finding still has what it speaks of: grids of
+# both slopes; a random graph of two sizes, of which one has forgotten its start and the other has
+# not; the two largest weights.
+FEW: dict[str, dict[str, list[int]]] = {
+    "delta": {"methods.encrypted.delta": [0, 8, 9, 12, 14], "gamma_scale": [0, 2]},
+    "network": {"network": [4, 10], "problem.seed": [0, 1]},
+    "weights": {"network.scale": [0, 3, 6], "methods.encrypted.delta": [0, 1]},
+}
+
+
+def fewer(study: str, folder: Path) -> int:
+    """Write a study with few values of each of its axes; how many configurations it still has."""
+    path = sensitivity.CONFIGS / f"{study}.toml"
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    for axis in table["sweep"]["axis"]:
+        places = FEW[study][axis.get("name", axis["key"])]
+        if "geometric" in axis:
+            whole = axis.pop("geometric")
+            axis["values"] = np.geomspace(whole["from"], whole["to"], whole["count"]).tolist()
+        for name in {"values", "labels"} & set(axis):
+            axis[name] = [axis[name][place] for place in places]
+    folder.mkdir()
+    (folder / path.name).write_text(tomli_w.dumps(table), encoding="utf-8")
+    return math.prod(map(len, FEW[study].values()))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("study", ["delta", "network", "weights"])
+@pytest.mark.parametrize("study", FEW)
 def test_the_script_on_few_runs(study: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    size, out = fewer(study, tmp_path / "configs"), tmp_path / "out"
+    monkeypatch.setattr(sensitivity, "CONFIGS", tmp_path / "configs")
     monkeypatch.setattr(sensitivity, "keep_programs", lambda: None)
-    arguments = ["sensitivity.py", study, "--runs", "32", "--iterations", "40"]
-    monkeypatch.setattr("sys.argv", [*arguments, "--out", str(tmp_path)])
+    arguments = ["sensitivity.py", study, "--runs", "32", "--iterations", "200"]
+    monkeypatch.setattr("sys.argv", [*arguments, "--out", str(out)])
     sensitivity.main()
     assert f"{study}: " in capsys.readouterr().out
-    report = json.loads((tmp_path / f"{study}.json").read_text(encoding="utf-8"))
-    assert (report["runs"], report["iterations"]) == (32, 40)
-    assert len(report["rows"]) == SIZES[study]
-    written = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    report = json.loads((out / f"{study}.json").read_text(encoding="utf-8"))
+    assert (report["runs"], report["iterations"]) == (32, 200)
+    assert len(report["rows"]) == size
+    # Nothing that a finding speaks of is missing in the few.
+    assert not [said for said in report["findings"] if "(none)" in said]
+    written = {path: path.read_bytes() for path in out.iterdir()}
     assert {path.suffix for path in written} == {".json", ".csv", ".md", ".png"}
-    monkeypatch.setattr("sys.argv", ["sensitivity.py", study, "--redraw", "--out", str(tmp_path)])
+    monkeypatch.setattr("sys.argv", ["sensitivity.py", study, "--redraw", "--out", str(out)])
     sensitivity.main()
     for path, content in written.items():
         assert path.read_bytes() == content

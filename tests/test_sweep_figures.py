@@ -1,14 +1,10 @@
 """Figures of sweeps: what they show, what they say, and what their options refuse."""
 
-import argparse
-import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
-from command_line import refusal
 from made_sweeps import (
     DELTA,
     EXPONENT,
@@ -25,15 +21,10 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from rich.cells import cell_len
-from rich.console import Console
-from small import config
-from test_figures import check_files, texts
+from test_figures import texts
 
-from dpe_jax import experiment, sweep_commands, sweep_style
-from dpe_jax.errors import InputError
-from dpe_jax.sweep_figures import curves, draw_sweep, heat_map, response
-from dpe_jax.sweep_statistics import final_table
+from dpe_jax import sweep_style
+from dpe_jax.sweep_figures import curves, heat_map, response
 
 GAP = "gap_mean_state"
 MANY = {"key": "methods.*.stepsize.scale", "linear": {"from": 0.1, "to": 1.0, "count": 10}}
@@ -42,14 +33,6 @@ MANY = {"key": "methods.*.stepsize.scale", "linear": {"from": 0.1, "to": 1.0, "c
 @pytest.fixture(scope="module")
 def grid() -> xr.Dataset:
     return made(swept(DELTA, EXPONENT))
-
-
-@pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A result of one configuration."""
-    out = tmp_path_factory.mktemp("result") / "out"
-    experiment.run(config({"runs": 2, "iterations": 3}), out)
-    return out
 
 
 def last_means(dataset: xr.Dataset, row: int = 0) -> np.ndarray:
@@ -287,156 +270,3 @@ def test_ticks_name_values_at_equal_steps(values: list, named: range, upright: b
     assert texts == [v if isinstance(v, str) else f"{v:.3g}" for v in shown]
     assert {label.get_rotation() == 90 for label in axes.get_xticklabels()} == {upright}
     assert all(float(label.get_fontsize()) >= 7 for label in axes.get_xticklabels())
-
-
-# All figures
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("axes", "names"),
-    [
-        ([DELTA, EXPONENT], ["curves", "response", "heat_map"]),
-        ([RANDOM], ["curves", "response", "heat_map"]),
-        ([GRAPH], ["curves", "response"]),
-        ([{"key": "problem.noise", "values": [0.5]}], ["curves", "response"]),
-    ],
-)
-def test_a_sweep_is_drawn_by_default(axes: list[Any], names: list[str], tmp_path: Path) -> None:
-    dataset = made(swept(*axes), points=5)
-    check_files(draw_sweep(dataset, tmp_path / "a"), names)
-    again = draw_sweep(summarised(dataset), tmp_path / "b")
-    for path in again:
-        if path.suffix == ".png":
-            assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes()
-
-
-def test_awkward_names_and_metrics(tmp_path: Path) -> None:
-    axis = DELTA | {"name": "an $alpha of some length"}
-    methods = {"_a $x": {"method": "CentralizedSGD", "stepsize": {"scale": 1.0, "exponent": 0.5}}}
-    dataset = made(swept(axis, NOISE), points=4, metric="test_accuracy")
-    dataset = dataset.assign_coords(algorithm=[*methods, "b" * 60])
-    check_files(draw_sweep(dataset, tmp_path), ["curves", "response", "heat_map"])
-
-
-def options(**given: Any) -> argparse.Namespace:
-    names = ("x", "y", "metric", "algorithm", "at")
-    return argparse.Namespace(folder="d", **({name: None for name in names} | given))
-
-
-def test_options_choose_axes_metric_and_method(tmp_path: Path) -> None:
-    wide = made(swept(DELTA, EXPONENT, NOISE), points=4)
-    asked = options(x="noise", y="delta", metric=GAP, algorithm="encrypted", at=["a=0.6"])
-    paths = sweep_commands.plot_sweep(wide, tmp_path, asked)
-    check_files(paths, ["curves", "response", "heat_map"])
-    direct = [
-        curves(wide, GAP, "noise", "encrypted", {"a": "0.6"}),
-        response(wide, GAP, "noise", "delta", "encrypted", {"a": "0.6"}),
-        heat_map(wide, GAP, "noise", "delta", "encrypted", {"a": "0.6"}),
-    ]
-    assert "at a = 0.6" in said(direct[0])
-    other = sweep_commands.plot_sweep(wide, tmp_path / "other", options(at=["a=0.6"]))
-    for path, changed in zip(paths[::2], other[::2], strict=True):
-        assert path.read_bytes() != changed.read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("given", "line"),
-    [
-        ({"x": "gamma"}, "--x = 'gamma': expected one of pace, gamma.exponent, stepsize.exp"),
-        ({"y": "gamma"}, "--y = 'gamma': expected one of pace, gamma.exponent, stepsize.exp"),
-        ({"metric": "objective"}, "--metric = 'objective': expected one of gap_mean_state"),
-        ({"algorithm": "x"}, "--algorithm = 'x': expected one of encrypted, conventional"),
-        ({"at": ["noise=3"]}, "--at = 'noise=3': expected one of 0, 0.5"),
-        ({"at": ["nose=3"]}, "--at = 'nose': expected one of pace, gamma.exponent, stepsize.exp"),
-        ({"at": ["noise=0", "noise=0.5"]}, "--at = 'noise=0.5': expected one value of noise"),
-    ],
-)
-def test_options_that_do_not_fit_are_refused(given, line, tmp_path: Path) -> None:
-    dataset = made(swept(ZIPPED, NOISE), points=3)
-    with pytest.raises(InputError) as refused:
-        sweep_commands.plot_sweep(dataset, tmp_path, options(**given))
-    assert str(refused.value).startswith(line)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_label_that_is_not_its_axis_own_is_refused() -> None:
-    axis = {"zip": {"problem.noise": [0.5, 0.5], "methods.encrypted.delta": [0.1, 0.2]}}
-    with pytest.raises(InputError) as refused:
-        curves(made(swept(axis)), GAP, "noise")
-    assert str(refused.value) == (
-        "axis = 'noise': expected a label that differs at each point of its axis, such as "
-        "'noise-delta'"
-    )
-
-
-def test_what_is_no_sweep_has_no_figures_of_one(grid, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="none: this is no sweep"):
-        draw_sweep(grid.assign_attrs(sweep_axes="[]"), tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("given", "line"),
-    [
-        (["--x", "delta"], "dpe: --x = 'delta': expected no such option: "),
-        (["--at", "delta=1"], "dpe: --at = 'delta=1': expected no such option: "),
-        (["--metric", GAP], "dpe: --metric = 'gap_mean_state': expected no such option: "),
-        (["--at", "delta"], "dpe: --at = 'delta': expected AXIS=VALUE, such as delta=0.01"),
-    ],
-)
-def test_results_of_one_configuration_have_no_such_options(
-    given: list[str], line: str, result: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert refusal(["plot", str(result), *given], capsys).startswith(line)
-    assert not (result / "figures").exists()
-
-
-def test_the_table_on_a_terminal(grid) -> None:
-    broken = failing(grid, 0, 5, 8)
-    rows = final_table(broken, GAP)
-    console = Console(width=120, record=True, file=io.StringIO())
-    console.print(sweep_commands.final_table(rows, GAP, "made up: F(x̄) − F* at k = 999", 120))
-    lines = console.export_text().splitlines()
-    assert len(lines) == 3 + len(rows)
-    words = lines[3 + 10].split()
-    assert words == ["5", "encrypted", "0.01", "0.6", "8", "8", "none", "none", "none", "none"]
-
-
-def printed(dataset: xr.Dataset, width: int) -> list[str]:
-    console = Console(width=width, record=True, file=io.StringIO())
-    table = sweep_commands.final_table(final_table(dataset, GAP), GAP, "made up", width)
-    console.print(table)
-    return console.export_text().splitlines()
-
-
-@pytest.mark.parametrize("axes", [(DELTA, EXPONENT), (GRAPH, ZIPPED), (RANDOM,), (DELTA, ZIPPED)])
-def test_neither_numbers_nor_words_are_broken_on_a_narrow_terminal(axes) -> None:
-    dataset = made(swept(*axes))
-    lines = printed(dataset, 80)
-    assert max(map(cell_len, lines)) <= 80
-    assert "…" not in "".join(lines)
-    title, words = lines[0], " ".join(lines).split()
-    assert "runs = 8" in title
-    assert "failed = 0" in title
-    rows = final_table(dataset, GAP)
-    assert len(lines) - len(rows) <= 5
-    for row in rows:
-        for figure in ("mean", "low", "high"):
-            assert f"{row[f'{GAP}_{figure}']:.3g}" in words
-        assert row["algorithm"] in words
-
-
-def test_what_is_left_out_of_a_narrow_table_is_said() -> None:
-    lines = printed(made(swept(DELTA, ZIPPED)), 70)
-    told = "left out for want of room (in summary.json): std. error, configuration, gamma.exponent,"
-    assert " ".join(" ".join(lines[-2:]).split()).startswith(told)
-    assert {"slow", "middling", "fast", "0.001"} <= set(" ".join(lines).split())
-    # Numbers of random samples are told by what was drawn.
-    words = " ".join(printed(made(swept(RANDOM)), 63)).split()
-    assert "delta" in words
-    assert words[-3:] == ["error,", "configuration,", "sample"]
-
-
-def test_names_of_axes_are_as_short_as_tells_them_apart() -> None:
-    names = ["methods.a.delta", "gamma.exponent", "stepsize.exponent", "noise"]
-    assert list(sweep_commands.short_names(names).values()) == ["delta", *names[1:]]

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
-from small import tables
+from png_only import png_only
+from small import ENCRYPTED, tables
 
 from dpe_jax import cli
 from dpe_jax.config import parse
@@ -34,17 +35,33 @@ def test_each_example_is_a_sweep_of_so_many_configurations(example: str) -> None
 
 def swept(folder: Path, example: str, *options: str) -> Path:
     path, out = folder / "small.toml", folder / "DIR"
+    # One method, and shapes that are the same in all tests: a program is compiled once.
     changes: dict[str, Any] = {"runs": 6, "iterations": 5, "record": {"points": 3}}
+    changes["methods"] = {"encrypted": ENCRYPTED}
     path.write_text(tomli_w.dumps(tables(changes) | tomllib.loads(example)), encoding="utf-8")
     assert cli.main(["sweep", str(path), "--out", str(out), "--no-figures", *options]) == 0
     return out
 
 
-def test_the_program_prints_what_its_comments_say(tmp_path: Path, monkeypatch, capsys) -> None:
-    swept(tmp_path, EXAMPLES[0])
-    capsys.readouterr()
+FEW = EXAMPLES[0].replace("count = 15", "count = 3")
+SPACED = FEW.replace('"gamma_scale"', '"gamma scale"')
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first example on fewer grids, with all its runs."""
+    return swept(tmp_path_factory.mktemp("kept"), FEW)
+
+
+@pytest.fixture(scope="module")
+def summarised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a space in a label, as statistics."""
+    return swept(tmp_path_factory.mktemp("summary"), SPACED, "--keep", "summary")
+
+
+def test_the_program_prints_what_its_comments_say(kept: Path, monkeypatch, capsys) -> None:
     (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(kept.parent)
     exec(program, {})
     printed = capsys.readouterr().out.replace("'", "").splitlines()
     assert printed[0] == "(algorithm, configuration, iteration, run)"
@@ -53,8 +70,8 @@ def test_the_program_prints_what_its_comments_say(tmp_path: Path, monkeypatch, c
         assert f"# {line.strip('()')}" in program
 
 
-def test_a_summary_has_the_variables_of_the_table(tmp_path: Path) -> None:
-    curves = load(swept(tmp_path, EXAMPLES[2], "--keep", "summary")).curves
+def test_a_summary_has_the_variables_of_the_table(summarised: Path) -> None:
+    curves = load(summarised).curves
     table = PAGE.split("| variable | what |")[1].split("\n\n")[0]
     named = set(re.findall(r"`(METRIC_\w+|status_count)`", table))
     found = {re.sub("^.*_(?=[a-z]+$)", "METRIC_", str(n)) for n in curves.data_vars}
@@ -68,26 +85,24 @@ def test_a_summary_has_the_variables_of_the_table(tmp_path: Path) -> None:
     np.testing.assert_allclose([1 / float(s) for s in shares], FRACTIONS)
 
 
-@pytest.mark.parametrize("keep", ["runs", "summary"])
-def test_labels_may_have_spaces(keep: str, tmp_path: Path) -> None:
-    example = EXAMPLES[0].replace('"gamma_scale"', '"gamma scale"')
-    out = swept(tmp_path, example, "--keep", keep)
-    curves = load(out).curves
-    assert {"delta", "gamma scale"} <= set(curves.coords)
-    assert curves["gamma scale"].values[:4].tolist() == [0.1, 0.3, 1.0, 0.1]
-    assert cli.main(["plot", str(out), "--x", "delta", "--at", "gamma scale=0.3"]) == 0
+def test_labels_may_have_spaces(summarised: Path, tmp_path: Path, monkeypatch) -> None:
+    png_only(monkeypatch)
+    for out in (summarised, swept(tmp_path, SPACED)):
+        curves = load(out).curves
+        assert {"delta", "gamma scale"} <= set(curves.coords)
+        assert curves["gamma scale"].values[:4].tolist() == [0.1, 0.3, 1.0, 0.1]
+    assert cli.main(["plot", str(summarised), "--x", "delta", "--at", "gamma scale=0.3"]) == 0
 
 
-def test_a_figure_is_named_after_the_sweep(tmp_path: Path) -> None:
-    assert load(swept(tmp_path, EXAMPLES[2])).curves.attrs["name"] == "small"
+def test_a_figure_is_named_after_the_sweep(kept: Path) -> None:
+    assert load(kept).curves.attrs["name"] == "small"
 
 
-def test_the_commands_of_figures(tmp_path: Path, capsys) -> None:
-    out = swept(tmp_path, EXAMPLES[0], "--keep", "summary")
+def test_the_commands_of_figures(kept: Path, monkeypatch) -> None:
+    png_only(monkeypatch)
     lines = [line for line in PAGE.splitlines() if line.startswith("dpe plot DIR --x delta")]
     assert len(lines) == 2
     for line in lines:
         _, _, _, *options = line.split()
-        assert cli.main(["plot", str(out), *options]) == 0
-    assert {path.stem for path in (out / "figures").glob("*.png")} >= {"response", "curves"}
-    capsys.readouterr()
+        assert cli.main(["plot", str(kept), *options]) == 0
+    assert {path.stem for path in (kept / "figures").glob("*.png")} >= {"response", "curves"}

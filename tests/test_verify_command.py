@@ -115,7 +115,7 @@ def test_every_verification_is_added_to_a_manifest_that_stays_whole(folder: Path
     assert cli.main(["plot", str(folder)]) == 0
     assert cli.main(["verify", str(folder), *INSECURE, *ONE]) == 0
     (folder / f"{CHECKPOINT}0123").mkdir()
-    path = write(folder.parent, {**TRACED, "iterations": 4})
+    path = write(folder.parent, {**TRACED, "seed": 1})
     arguments = ["run", path, "--out", str(folder), "--no-figures", "--overwrite"]
     assert cli.main(arguments) == 0
     assert not (folder / f"{CHECKPOINT}0123").exists()
