@@ -16,6 +16,7 @@ import functools
 import hashlib
 import os
 import pickle
+import re
 import secrets
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import jaxlib
 import numpy as np
 from jax.core import Tracer
@@ -43,6 +45,8 @@ _PACKAGE = "dpe_jax"
 _BELOW = (jax, jaxlib, eqx, np)
 _PLAIN = (type(None), bool, int, str, bytes)
 _DIGEST = hashlib.sha256().digest_size
+_CALLS = re.compile(r"custom_call @(\w+)")
+_LINEAR_ALGEBRA = "lapack_"
 _UNUSED_SECONDS = 30 * 86400.0
 """After so long a program that no command has read is removed."""
 
@@ -112,15 +116,30 @@ class Whole(Generic[P, T]):
         # again, but without functions that it calls.
         of_arrays.__name__ = f"{self._function.__name__}_{secrets.token_hex(8)}"
         jitted = jax.jit(of_arrays, compiler_options=self._options)
-        program = _Program(jitted.lower(*arrays).compile(), returned[-1])
+        lowered = jitted.lower(*arrays)
+        program = _Program(lowered.compile(), returned[-1])
         # Whatever stands against keeping it, it is used all the same.
         with contextlib.suppress(Exception):
             # JAX's copy has a name that never comes again.
             for copy in path.parent.parent.glob(f"jit_{of_arrays.__name__}-*"):
                 copy.unlink()
-            if _read_sources() == _sources():
+            if _read_sources() == _sources() and _readable(lowered.as_text()):
                 _write(path, program)
         return program
+
+
+def _readable(lowered: str) -> bool:
+    """Whether a program calls nothing outside it but what can be made ready where it is read."""
+    return all(name.startswith(_LINEAR_ALGEBRA) for name in _CALLS.findall(lowered))
+
+
+@functools.cache
+def _ready_linear_algebra() -> None:
+    """Let JAX find the functions of LAPACK, which it does as it lowers a call of one.
+
+    A program that is read without them calls address 0.
+    """
+    jax.jit(jnp.linalg.inv).lower(jax.ShapeDtypeStruct((1, 1), jnp.float32))
 
 
 def described(value: Any, traced: bool = True) -> str:
@@ -230,6 +249,8 @@ def _read(path: Path) -> _Program | None:
     if hashlib.sha256(content).digest() != digest:
         return None
     try:
+        if _LINEAR_ALGEBRA.encode() in content:
+            _ready_linear_algebra()
         *stored, numbered = pickle.loads(content)
         compiled = serialize_executable.deserialize_and_load(*stored)
         os.utime(path)
