@@ -242,14 +242,12 @@ def _legend_columns(labels: list[str], width: int) -> int:
 
 
 def save(figure: "Figure", path: Path) -> Path:
-    """Write a figure whole or not at all; nothing can be added to it afterwards."""
+    """Write a figure whole or not at all."""
     with _renamed(path) as scratch:
         kind = path.suffix[1:]
         # Without a date, the same result gives the same file.
         metadata = {"CreationDate": None} if kind == "pdf" else None
         figure.savefig(scratch, format=kind, dpi=200, metadata=metadata)
-    # A second file has the layout of the first, which takes as long to find as all else.
-    figure.set_layout_engine("none")
     return path
 
 
