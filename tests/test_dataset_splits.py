@@ -187,7 +187,9 @@ def test_a_test_set_of_ones_own_loss() -> None:
 def test_one_compilation_serves_every_split(caplog) -> None:
     jax.clear_caches()
     settings: dict[str, Any] = {"runs": 2, "iterations": 2, "points": 2, "metrics": ("test_error",)}
-    simulate(METHOD, diabetes(), NETWORK, **settings)
     with jax.log_compiles(), caplog.at_level("WARNING"):
+        simulate(METHOD, diabetes(), NETWORK, **settings)
+        assert [r for r in caplog.records if "_advance" in r.getMessage()]
+        caplog.clear()
         simulate(METHOD, diabetes(seed=1), NETWORK, **settings)
     assert not [r for r in caplog.records if "_advance" in r.getMessage()]
