@@ -246,7 +246,7 @@ def _read(path: Path) -> _Program | None:
     except OSError:
         return None
     digest, content = kept[:_DIGEST], kept[_DIGEST:]
-    if hashlib.sha256(content).digest() != digest:
+    if _seal(path, content) != digest:
         return None
     try:
         if _LINEAR_ALGEBRA.encode() in content:
@@ -259,6 +259,11 @@ def _read(path: Path) -> _Program | None:
     return _Program(compiled, jax.tree.structure(numbered))
 
 
+def _seal(path: Path, content: bytes) -> bytes:
+    """A digest of a program and of what it is called: a file of another name is another program."""
+    return hashlib.sha256(path.name.encode() + content).digest()
+
+
 def _write(path: Path, program: _Program) -> None:
     """Whole or not at all, also where two commands write at once."""
     from jax.experimental import serialize_executable
@@ -268,12 +273,14 @@ def _write(path: Path, program: _Program) -> None:
     content = pickle.dumps((*serialize_executable.serialize(program.compiled), numbered))
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for other in path.parent.iterdir():
-        if time.time() - other.stat().st_mtime > _UNUSED_SECONDS:
-            other.unlink(missing_ok=True)
+        # Another process may have moved it meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - other.stat().st_mtime > _UNUSED_SECONDS:
+                other.unlink()
     file, name = tempfile.mkstemp(prefix=".", dir=path.parent)
     try:
         with os.fdopen(file, "wb") as stream:
-            stream.write(hashlib.sha256(content).digest() + content)
+            stream.write(_seal(path, content) + content)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -14,10 +14,9 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
-from bench_files import write
+from bench_files import parser, write
 
 from dpe_jax.bench.timing import about
 from dpe_jax.privacy.images import pictures, study
@@ -30,11 +29,10 @@ _PARTS = ("digits", "convnet", "patches")
 
 def main() -> None:
     """Measure, print and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("results/bench/dlg.json"))
-    parser.add_argument("--only", nargs="+", choices=_PARTS, default=_PARTS)
-    parser.add_argument("--part", choices=_PARTS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    arguments = parser(__doc__, "dlg", None)
+    arguments.add_argument("--only", nargs="+", choices=_PARTS, default=_PARTS)
+    arguments.add_argument("--part", choices=_PARTS, help=argparse.SUPPRESS)
+    options = arguments.parse_args()
     if options.part is not None:
         print(json.dumps(_part(options.part)))
         return

@@ -5,22 +5,17 @@
 What `dpe bench --only engine,methods,minibatch` measures, in one object.
 """
 
-import argparse
-from pathlib import Path
-
-from bench_files import told, write
+from bench_files import parser, positive, told, write
 
 from dpe_jax.bench import engines, logistic, methods
 
 
 def main() -> None:
     """Measure, print and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=9)
-    parser.add_argument("--runs", type=int, default=4096)
-    parser.add_argument("--iterations", type=int, default=3000)
-    parser.add_argument("--out", type=Path, default=Path("results/bench/engine.json"))
-    options = parser.parse_args()
+    arguments = parser(__doc__, "engine", 9)
+    arguments.add_argument("--runs", type=positive, default=4096)
+    arguments.add_argument("--iterations", type=positive, default=3000)
+    options = arguments.parse_args()
     report = engines.measure(options.runs, options.iterations, options.turns, told)
     every = methods.measure(options.runs, options.iterations, options.turns, told)
     report["methods"] = every["methods"]

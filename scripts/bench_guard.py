@@ -3,6 +3,7 @@
 python scripts/bench_guard.py
 """
 
+import argparse
 import sys
 
 from dpe_jax.bench import guard
@@ -10,6 +11,7 @@ from dpe_jax.bench import guard
 
 def main() -> int:
     """Measure some seconds, and say what was found."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     verdict = guard.measured()
     print(verdict.said)
     return 0 if verdict.passed else 1

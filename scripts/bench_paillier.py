@@ -5,21 +5,16 @@
 See `dpe_jax/bench/paillier.py`.
 """
 
-import argparse
-from pathlib import Path
-
-from bench_files import told, write
+from bench_files import parser, positive, told, write
 
 from dpe_jax.bench import paillier
 
 
 def main() -> None:
     """Measure, print and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--key-bits", type=int, default=2048)
-    parser.add_argument("--out", type=Path, default=Path("results/bench/paillier.json"))
-    options = parser.parse_args()
+    arguments = parser(__doc__, "paillier")
+    arguments.add_argument("--key-bits", type=positive, default=2048)
+    options = arguments.parse_args()
     write(paillier.measure(options.key_bits, options.turns, True, told), options.out)
 
 

@@ -5,21 +5,17 @@
 The parts of a step alone, and the step with what was tried instead; see docs/performance.md.
 """
 
-import argparse
 import os
-from pathlib import Path
 
-from bench_files import told, write
+from bench_files import parser, told, write
 
 from dpe_jax.bench import profile
 
 
 def main() -> None:
     """Measure, print and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=9)
-    parser.add_argument("--out", type=Path, default=Path("results/bench/profile.json"))
-    options = parser.parse_args()
+    arguments = parser(__doc__, "profile", 9)
+    options = arguments.parse_args()
     if hasattr(os, "sched_setaffinity"):
         # XLA would otherwise share the loop between processors.
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

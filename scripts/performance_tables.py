@@ -17,6 +17,16 @@ from dpe_jax.bench.sheets import Sheet, sheets
 ROOT = Path(__file__).parent.parent
 PAGE, RESULTS = ROOT / "docs" / "performance.md", ROOT / "results" / "bench"
 
+MACHINES = ("engine", "engine-jax-0.12", "engine-xeon")
+"""Reports of the engine beside its competitors."""
+
+WANTED = {
+    "engine_over_floor": ("times the floor", 2.0, True),
+    "numpy_over_engine": ("times as fast as NumPy", 6.0, False),
+    "vmap_over_engine": ("times as fast as `vmap`", 20.0, False),
+}
+"""Ratios: what they are, the limit, and whether it is the most."""
+
 
 def main() -> int:
     """Fill, or check."""
@@ -36,11 +46,30 @@ def filled(text: str, results: Path) -> str:
 
     def of_part(found: re.Match[str]) -> str:
         part = found[1]
+        if part == "wanted":
+            return f"<!-- {part} -->\n{wanted(results)}<!-- end -->"
         report = json.loads((results / f"{part}.json").read_text(encoding="utf-8"))
         body = markdown(part, report)
         return f"<!-- {part} -->\n{body}<!-- end -->"
 
     return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", of_part, text, flags=re.DOTALL)
+
+
+def wanted(results: Path) -> str:
+    """What the engine was to reach beside its competitors, and where it does."""
+    reports = [
+        json.loads((results / f"{name}.json").read_text(encoding="utf-8")) for name in MACHINES
+    ]
+    machines = [f"{report['cpu']}, jax {report['versions']['jax']}" for report in reports]
+    rows = []
+    for name, (what, limit, most) in WANTED.items():
+        cells = []
+        for report in reports:
+            ratio, (low, high) = report["ratios"][name], report["ratios_within_turns"][name]
+            reached = ratio <= limit if most else ratio >= limit
+            cells.append(f"{ratio:.2f} ({low:.3g} – {high:.3g}){'' if reached else ', missed'}")
+        rows.append((what, f"at {'most' if most else 'least'} {limit:g}", *cells))
+    return table(Sheet("wanted", ("", "wanted", *machines), rows))
 
 
 def markdown(part: str, report: dict[str, Any]) -> str:

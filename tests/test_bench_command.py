@@ -1,6 +1,9 @@
 """What `dpe bench` writes, shows and refuses; nothing is measured here."""
 
+import importlib
+import itertools
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +135,52 @@ def test_charts_show_every_candidate(tmp_path: Path, monkeypatch) -> None:
     assert axes.get_xscale() == "log"
     assert [line.get_xdata()[0] for line in axes.lines[:2]] == [2500.0, 75000.0]
     assert {"2,500", "75,000"} <= {text.get_text().strip() for text in axes.texts}
+
+
+@pytest.mark.parametrize("times", [5.0, 12.0, 16.0, 40.0, 2000.0])
+def test_labels_of_an_axis_do_not_overlap(times: float, tmp_path: Path, monkeypatch) -> None:
+    """Also where a logarithmic axis has little more than a decade, which labels minor ticks."""
+    shown: list[Any] = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: shown.append(figure) or path)
+    timed = {"engine": Timed(1.0, [2.0, 3.0]), "a_b": Timed(1.0, [2.5 * times, 2.6 * times])}
+    figures.draw("engine", {**nanoseconds(timed, 1e6), **about(2)}, tmp_path)
+    (axes,) = shown[0].axes
+    shown[0].draw_without_rendering()
+    boxes = sorted(
+        (
+            label.get_window_extent()
+            for minor in (False, True)
+            for label in axes.get_xticklabels(minor=minor)
+            if label.get_text()
+        ),
+        key=lambda box: box.x0,
+    )
+    inside = [box for box in boxes if axes.bbox.x0 <= box.x1 and box.x0 <= axes.bbox.x1]
+    assert inside
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(inside))
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "told"),
+    [
+        ("bench_engine", ["--runs", "0"], "argument --runs: '0': expected a positive integer"),
+        ("bench_large", ["--turns", "x"], "argument --turns: 'x': expected a positive integer"),
+        ("bench_growth", ["--seconds", "nan"], "'nan': expected a positive number of seconds"),
+        ("bench_sweep", ["--out", "there.txt"], "'there.txt': expected a file that ends in .json"),
+        ("bench_startup", ["--out", "/proc/x.json"], "expected a file that can be written"),
+        ("bench_guard", ["--turns"], "unrecognized arguments: --turns"),
+    ],
+)
+def test_scripts_refuse_before_they_measure(
+    script: str, arguments: list[str], told: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [script, *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        importlib.import_module(script).main()
+    assert stopped.value.code == 2
+    assert told in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("part", ["engine", "profile", "large", "growth", "sweep"])

@@ -31,6 +31,20 @@ def test_a_changed_number_is_found(part: str, tmp_path: Path) -> None:
     assert performance_tables.filled(changed, tmp_path) == changed
 
 
+def test_what_is_missed_is_said(tmp_path: Path) -> None:
+    text = performance_tables.PAGE.read_text(encoding="utf-8")
+    shutil.copytree(performance_tables.RESULTS, tmp_path, dirs_exist_ok=True)
+    before = performance_tables.wanted(tmp_path).count(", missed")
+    path = tmp_path / "engine.json"
+    for name, ratio in (("engine_over_floor", 2.001), ("vmap_over_engine", 19.99)):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        report["ratios"][name] = ratio
+        path.write_text(json.dumps(report))
+        before += 1
+        assert performance_tables.wanted(tmp_path).count(", missed") == before
+    assert performance_tables.filled(text, tmp_path).count(", missed") == before
+
+
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     text = performance_tables.PAGE.read_text(encoding="utf-8")
     with pytest.raises(FileNotFoundError):

@@ -168,32 +168,50 @@ def test_sources_that_have_changed_since_they_were_read_name_nothing(
     whole._sources.cache_clear()
 
 
-def cut(content: bytes) -> bytes:
+def cut(path: Path) -> bytes:
+    content = path.read_bytes()
     return content[: len(content) // 2]
 
 
-def flipped(content: bytes) -> bytes:
+def flipped(path: Path) -> bytes:
+    content = path.read_bytes()
     return content[:1000] + bytes([content[1000] ^ 1]) + content[1001:]
 
 
-def resealed(content: bytes) -> bytes:
+def resealed(path: Path) -> bytes:
     """Whole, but no program."""
-    return whole.hashlib.sha256(b"other").digest() + b"other"
+    return whole._seal(path, b"other") + b"other"
 
 
 @pytest.mark.parametrize("damage", [cut, flipped, resealed, lambda _: b""])
 def test_a_damaged_program_is_made_anew(
-    counted: Counted, tmp_path: Path, damage: Callable[[bytes], bytes]
+    counted: Counted, tmp_path: Path, damage: Callable[[Path], bytes]
 ) -> None:
     x = jnp.arange(3.0)
     counted.whole()(x, 2.0)
     (path,) = files(tmp_path)
-    right = path.read_bytes()
-    path.write_bytes(damage(right))
+    path.write_bytes(damage(path))
     np.testing.assert_array_equal(counted.whole()(x, 2.0)["product"], [0, 2, 4])
     assert counted.traced == 2
     counted.whole()(x, 2.0)
     assert counted.traced == 2
+
+
+def test_another_program_under_its_name_is_made_anew(counted: Counted, tmp_path: Path) -> None:
+    """Such as two files that have changed places: each is whole, and takes other arguments."""
+    three, two = jnp.arange(3.0), jnp.arange(2.0)
+    for x in (three, two):
+        counted.whole()(x, 2.0)
+    one, other = files(tmp_path)
+    held = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(held)
+    assert counted.traced == 2
+    np.testing.assert_array_equal(counted.whole()(three, 2.0)["product"], [0, 2, 4])
+    np.testing.assert_array_equal(counted.whole()(two, 2.0)["product"], [0, 2])
+    assert counted.traced == 4
+    counted.whole()(three, 2.0)
+    assert counted.traced == 4
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(

@@ -76,7 +76,7 @@ def _label(name: str) -> str:
 
 
 def _panel(axes: "Axes", panel: Panel) -> None:
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     found = panel.bars
     places = np.arange(len(found))[::-1]
@@ -93,6 +93,8 @@ def _panel(axes: "Axes", panel: Panel) -> None:
         axes.errorbar(medians, places, xerr=np.maximum(ends, 0), fmt="none", ecolor="black")
         axes.set_xlim(low / 1.5, high * (high / low) ** 0.25)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        # Where the axis has little more than a decade, labels would lie upon each other.
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(visible=True, axis="y", linewidth=0.3)
     else:
         axes.barh(places, medians, 0.7, xerr=np.maximum(ends, 0), color=colours, ecolor="black")
@@ -123,6 +125,7 @@ def _growth(report: Mapping[str, Any]) -> "Figure":
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0,)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(factor)
         axes.set_ylabel("ns per step")
         axes.set_title(curve["held"], fontsize=7)

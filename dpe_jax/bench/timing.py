@@ -1,13 +1,17 @@
 """Candidates that take turns, medians with their range, and what they were measured on."""
 
+import hashlib
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import dpe_jax
+from dpe_jax.compilation import whole_programs
 from dpe_jax.results import processor
 
 Candidate = Callable[[], object]
@@ -101,7 +105,7 @@ def rounded(value: float) -> float:
 
 
 def about(turns: int | None = None, packages: Iterable[str] = ()) -> dict[str, Any]:
-    """The device, the processor, versions and the date; and how many turns there were."""
+    """The device, the processor, versions, sources and the date; and how many turns there were."""
     import jax
 
     device = jax.devices()[0]
@@ -115,8 +119,19 @@ def about(turns: int | None = None, packages: Iterable[str] = ()) -> dict[str, A
             "python": platform.python_version(),
             **{name: version(name) for name in ("dpe-jax", "jax", "numpy", *packages)},
         },
+        # Of two reports of one version: whether they are of one code, and how it was called.
+        "sources": sources(),
+        "programs": "compiled by JAX" if whole_programs() is None else "kept whole",
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
+
+
+def sources() -> str:
+    """The beginning of a digest of the package's sources."""
+    folder, digest = Path(dpe_jax.__file__).parent, hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder)} ".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def processors() -> int:
