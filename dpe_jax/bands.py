@@ -21,10 +21,14 @@ class Band(NamedTuple):
     """Mean and quantiles over the sound runs at each record point."""
 
     mean: Float[np.ndarray, " points"]
+    """In the unit of the values, as all but `sound`."""
     standard_error: Float[np.ndarray, " points"]
+    """Of the mean."""
     low: Float[np.ndarray, " points"]
+    """The quantile that was asked for, by default 5 %."""
     median: Float[np.ndarray, " points"]
     high: Float[np.ndarray, " points"]
+    """The other one, by default 95 %."""
     sound: Int64[np.ndarray, " points"]
     """Runs that each figure rests on; runs that failed are left out from then on, and counted."""
 
@@ -57,14 +61,21 @@ class Decay(NamedTuple):
     """A fitted decay ~ k^−exponent with its bootstrap interval."""
 
     exponent: float
+    """β, by least squares over the window."""
     low: float
+    """The lower end of its interval, over resampled runs."""
     high: float
+    """The upper end."""
     slope: float
     """The exponent of a plain power law over the same window, for comparison."""
     first: int
+    """The first iteration of the window."""
     last: int
+    """The last one."""
     runs: int
+    """Sound runs that it rests on."""
     level: float = 0.95
+    """Of the interval."""
 
     def contains(self, exponent: float) -> bool:
         """Whether an exponent lies in the interval."""

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _screen() -> Console:
-    """Standard output; where it is no terminal, wide enough that no table is cut."""
-    width = None if sys.stdout.isatty() else 120
+    """Standard output; where it is no terminal, as wide as COLUMNS says, or as tables are."""
+    asked = os.environ.get("COLUMNS", "")
+    width = None if sys.stdout.isatty() or (asked.isdecimal() and int(asked) > 0) else 120
     return Console(highlight=False, markup=False, width=width)
 
 

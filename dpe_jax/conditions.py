@@ -24,9 +24,12 @@ class Condition(eqx.Module):
     """A condition, whether it holds and the numbers that decide it."""
 
     name: str = eqx.field(static=True)
+    """In a word or two."""
     statement: str = eqx.field(static=True)
+    """What has to hold, as a formula."""
     holds: bool = eqx.field(static=True)
     detail: str = eqx.field(static=True)
+    """The numbers."""
 
 
 def convergence_conditions(

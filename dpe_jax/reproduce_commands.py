@@ -120,7 +120,7 @@ class Bar:
         if not self._begun and not kept:
             self._begun = True
             left = sum(self._seconds.values()) - self._before
-            told = f"{left / 60:.0f} minutes" if left >= 90 else f"{left:.0f} seconds"
+            told = f"{left / 60:.0f} minutes" if left >= 90 else f"{max(2.0, left):.0f} seconds"
             self._log.print(f"by experience this takes {told} on two cores")
         self._progress.update(self._task, description=f"{place} {name}")
         if not self._log.is_terminal and not kept:

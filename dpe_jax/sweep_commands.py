@@ -255,7 +255,8 @@ def final_table(rows: list[dict[str, Any]], metric: str, title: str, width: int)
         return table
     same = [column for column in columns if len(rows) > 1 and len(set(column.cells)) == 1]
     same = [column for column in same if not column.key.startswith(metric)]
-    title = ", ".join([title, *(f"{column.head} = {column.cells[0]}" for column in same)])
+    if same:
+        title += "\n" + ", ".join(f"{column.head} = {column.cells[0]}" for column in same)
     columns = [column for column in columns if column not in same]
     left_out: list[str] = []
     for names in ([], [f"{metric}_standard_error"], ["configuration"], _twins(columns, metric)):

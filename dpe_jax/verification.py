@@ -66,11 +66,15 @@ class Report:
     verified: bool
     """Every planned iteration was replayed, every integer was equal, and the settings agree."""
     lanes: tuple[Lane, ...]
+    """What was replayed of each."""
     iterations: int
     """Iterations replayed, summed over lanes."""
     integers_compared: int
+    """Levels, sums and states of all of them."""
     mismatches: int
+    """How many of the integers differ."""
     first_mismatch: Mismatch | None
+    """The earliest of the first lane that has one; None where all are equal."""
     stopped: tuple[str, ...]
     """Parts that ended early, since after a mismatch a level had left the range."""
     disagreements: tuple[Disagreement, ...]
@@ -78,6 +82,7 @@ class Report:
     increments: dict[str, dict[str, Any]]
     """Per method the distance of U from an independent float64 recomputation, in ulp."""
     messages: int
+    """With ciphertexts, over all links and iterations."""
     ciphertext_bytes: int
     """On the wire; a broadcast to m neighbors counts m times."""
     key_bytes: int
@@ -89,7 +94,9 @@ class Report:
     seconds: dict[str, float]
     """By operation, summed over workers; `keys` includes their generation."""
     wall_seconds: float
+    """Of the whole, in which workers compute at the same time."""
     fanout: dict[str, Any]
+    """Where replays were computed: the kind, the number of workers and versions."""
     resumed: int
     """Parts that an interrupted verification had finished before."""
 

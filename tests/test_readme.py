@@ -90,6 +90,8 @@ def test_the_sentences_of_what_it_shows() -> None:
     table = ROOT / "results" / "reproduce" / "quantization" / "tables" / "quantization.csv"
     with table.open(encoding="utf-8") as lines:
         (ten,) = (row for row in csv.DictReader(lines) if row["agents"] == "10")
+    assert f"at n = 10 it says {float(ten['article']):g}, the formula" in text
+    assert ten["misprint"] == "true"
     assert f"formula gives {float(ten['bound']):.5f}" in text
     assert f"E‖ξ_i‖² is {float(ten['measured']):.5f} there" in text
 
@@ -116,6 +118,8 @@ def test_the_table_of_accuracy() -> None:
         r[name]["gap_mean_state"]["ratio"][-1]["ratio"] for r in reports for name in PRIVATE
     )
     assert f"at {least:.2g} times conventional DSGD's gap and more" in text
+    spent = [r[name]["budget"]["total"] for r in reports for name in PRIVATE]
+    assert f"spend ε of {min(spent):.0f} to {max(spent):.0f} over the run" in text
 
 
 def test_the_page_on_accuracy() -> None:
@@ -148,6 +152,9 @@ def test_the_page_on_accuracy() -> None:
     assert lines_of(page, "| preset | x_0 |") == lines_of(epsilon.rstrip(), "| preset | x_0 |")
 
 
+RIVALS = ("numpy", "vmap")
+
+
 def test_the_table_of_speed() -> None:
     benches = [stored("bench/engine.json"), stored("bench/engine-jax-0.12.json")]
     head, *lines = README.split("| program |")[1].splitlines()[:7]
@@ -166,13 +173,36 @@ def test_the_table_of_speed() -> None:
     assert f"take {floors} ns: the engine is at {times} times this floor" in text
     for name, found in benches[0]["methods"].items():
         assert name == "encrypted" or f"{name} {found['times_encrypted']:.2f}" in text
+    sizes = f"{benches[0]['runs']} runs, {benches[0]['iterations']} iterations, "
+    assert f"{sizes}{benches[0]['cpus']} processors of" in text
+    for bench in benches:
+        assert f"medians of {bench['turns']} turns in one process" in text
+        assert (bench["runs"], bench["iterations"]) == (4096, 3000)
+    turns = {name: benches[0]["ratios_within_turns"][f"{name}_over_engine"] for name in RIVALS}
+    said = {name: " to ".join(f"{end:.1f}" for end in ends) for name, ends in turns.items()}
+    assert f"NumPy takes {said['numpy']} times the engine's time, and `vmap` {said['vmap']}" in text
+    half = benches[0]["numba_ns"]
+    assert f"the integers, takes {half:.2f} ns: about half" in text
+    assert 0.4 < half / benches[0]["engine_ns"] < 0.6
     logistic = benches[0]["minibatch_logistic"]
+    assert f"and {logistic['vmap_over_engine']:.1f} times as `jit(vmap(scan))`" in text
     assert f"is {logistic['numpy_over_engine']:.1f} times as fast as vectorised NumPy" in text
     for bench in benches:
         assert f"jax {bench['versions']['jax']}" in head
     memory = stored("bench/memory.json")
     assert f"take {memory['seconds']:.0f} s and {memory['peak_bytes'] / 1e9:.2f} GB" in text
     assert memory["runs"] == 1_000_000
+    points = memory["record_points"]
+    assert f"for {memory['iterations']} iterations, with {points} record points, take" in text
+    xeon = stored("bench/engine-xeon.json")
+    ratios = xeon["ratios"]
+    assert (
+        f"On that machine the engine is at {ratios['engine_over_floor']:.2f} times the floor, "
+        f"{ratios['numpy_over_engine']:.2f} times as fast as NumPy (six were wanted) and "
+        f"{ratios['vmap_over_engine']:.1f} times as fast as `vmap`"
+    ) in text
+    assert xeon["cpu"] == memory["cpu"]
+    assert xeon["turns"] >= 5
     assert memory["peak_bytes"] < 2e9
 
 
@@ -278,6 +308,7 @@ def test_the_section_on_almost_sure_convergence() -> None:
     text = " ".join(README.split())
     certificate = stored("reproduce/convergence/certify/certificate.json")
     found = certificate["methods"]["encrypted"]
+    assert f"by runs of {certificate['iterations']:,} iterations" in text
     (epsilon,) = found["epsilon"]
     assert (
         f"{epsilon['tail_exceeding']} of {found['runs']} runs exceed ε = {epsilon['fraction']:g} "

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pages
@@ -19,7 +20,7 @@ from dpe_jax.reproduce.part import Column, Table
 COMMITTED = Path(__file__).parent.parent / "results" / "reproduce"
 
 
-def document(rows: list[list[float | bool | None]], *digits: str) -> str:
+def document(rows: Sequence[Sequence[float | str | bool | None]], *digits: str) -> str:
     columns = [Column(f"c{place}", "head", digits=each) for place, each in enumerate(digits)]
     keyed = [{column.key: cell for column, cell in zip(columns, row, strict=True)} for row in rows]
     return latex.document(Table("bound", "Bound.", tuple(columns), keyed))
@@ -52,6 +53,25 @@ def test_a_cell_has_the_digits_of_its_latex(
 ) -> None:
     exact = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     assert latex_cells.shown([[exact, "2"]], document([[value, 2]], digits, "d")) == [[shown, "2"]]
+
+
+@pytest.mark.parametrize(
+    ("value", "exact", "digits", "shown"),
+    [
+        (8.126e-5, "[7.91234e-05, 8.31415e-05]", ".3g", ("8.13e-5", "[7.91e-5, 8.31e-5]")),
+        (0.000115, "[0.0001012345, ∞]", ".2e", ("1.15e-4", "[1.01e-4, ∞]")),
+        (34410.2, "[34000.4, 35123.6]", ",.0f", ("34,410", "[34,000, 35,124]")),
+        (-1.5, "[-1.75, -1.25]", ".3g", ("-1.5", "[-1.75, -1.25]")),
+    ],
+)
+def test_an_interval_has_the_digits_of_its_latex(
+    value: float, exact: str, digits: str, shown: tuple[str, str]
+) -> None:
+    made = document([[value, exact]], digits, digits)
+    assert latex_cells.shown([[str(value), exact]], made) == [list(shown)]
+    other = exact.replace("[", "[9")
+    with pytest.raises(latex_cells.DisagreementError, match="not the numbers"):
+        latex_cells.shown([[str(value), other]], made)
 
 
 def test_the_committed_tables_are_shown_to_the_digits_of_their_latex(tmp_path: Path) -> None:

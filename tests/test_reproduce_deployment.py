@@ -9,15 +9,18 @@ import pytest
 from test_reproduce_parts import looked_at, made, settings
 
 from dpe_jax import drawing
+from dpe_jax.engine import run_block
 from dpe_jax.errors import InputError
 from dpe_jax.paillier.protocol import LEVEL_LIMIT
 from dpe_jax.quadratic_moments import moments
 from dpe_jax.reproduce import deployment, stepsizes, verification
 from dpe_jax.reproduce.part import SCALES, Work
 from dpe_jax.reproduce.settings import load
-from dpe_jax.reproduce.shown import between, duration, spread, standard_errors
+from dpe_jax.reproduce.shown import between, duration, interval, spread, standard_errors
 from dpe_jax.reproduce.swept import METHOD, Swept, course, first_at
 from dpe_jax.sweep_run import plan_sweep
+
+WORK = Work("default", 0, lambda _: None, lambda _: None)
 
 SHORT = {"runs": 32, "iterations": 40, "record": {"points": 10, "metrics": ["gap_agents"]}}
 
@@ -73,6 +76,9 @@ def test_how_numbers_are_shown() -> None:
     assert between(1.234, 5.678) == "[1.23, 5.68]"
     assert between(900.0, None, ".0f") == "[900, ∞]"
     assert between(None, None) is None
+    assert interval(1.23456789, 5.678) == "[1.23456789, 5.678]"
+    assert interval(np.float64(1e-20), float("inf")) == "[1e-20, ∞]"
+    assert interval(None, 1.0) is None
     assert spread("x", (1.0, 0.5, math.inf)) == {"x": 1.0, "x_low": 0.5, "x_high": None}
     assert [duration(s) for s in (12.3, 150.0, 7200.0)] == ["12 s", "2.5 min", "2 h"]
 
@@ -199,6 +205,37 @@ def small_stepsizes() -> stepsizes.Settings:
     record = {"points": 20, "metrics": ["gap_mean_state"]}
     experiment = {**SHORT, "runs": 256, "record": record, "sweep": {"axis": [few]}}
     return settings("stepsizes", stepsizes, {"target": 0.1, "experiment": experiment})
+
+
+@pytest.mark.slow
+def test_a_sweep_is_kept_until_its_part_is_made(tmp_path: Any, monkeypatch: Any) -> None:
+    """An interrupt after the sweep costs nothing of it."""
+    asked, blocks = small_stepsizes(), []
+    folder = tmp_path / "part"
+    folder.mkdir()
+    whole = run_block
+
+    def counted(program: Any, first: int, runs: int, *others: Any) -> Any:
+        blocks.append(first)
+        return whole(program, first, runs, *others)
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dpe_jax.blocks.run_block", counted)
+    with monkeypatch.context() as patch:
+        patch.setattr(stepsizes, "moments", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            stepsizes.make(asked, folder, WORK)
+    computed = len(blocks)
+    assert computed > 0
+    assert [path.name for path in folder.iterdir()] == ["sweep"]
+    again = stepsizes.make(asked, folder, WORK)
+    assert len(blocks) == computed
+    assert not list(folder.iterdir())
+    anew = stepsizes.make(asked, folder, WORK)
+    assert len(blocks) == 2 * computed
+    assert again.tables[0].rows == anew.tables[0].rows
 
 
 @pytest.mark.slow

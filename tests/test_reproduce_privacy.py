@@ -217,7 +217,7 @@ def test_leakage_checks_fail_with_what_they_are_about() -> None:
             "recognisable": recognisable,
             "psnr": psnr,
             "psnr_low": psnr - 1,
-            "psnr_95": "",
+            "psnr_high": psnr + 1,
         }
 
     sound = [

@@ -57,6 +57,8 @@ class Reproduction(Origin):
     kind: Literal["reproduce"]
     scale: str
     started: str
+    wall_seconds: float | None = None
+    """Of the last command; `seconds` are those of all parts."""
     parts: tuple[str, ...]
     asked: tuple[str, ...] = ()
     checks: tuple[PartCheck, ...]

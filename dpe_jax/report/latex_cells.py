@@ -46,6 +46,23 @@ def _rows(latex: str) -> list[list[str]]:
 
 
 def _cell(exact: str, latex: str) -> str:
+    exact_ends, latex_ends = _ends(exact), _ends(latex.strip("$"))
+    if exact_ends is None or latex_ends is None:
+        return _number(exact, latex)
+    ends = [
+        end if (end, said) == ("∞", r"\infty") else _number(end, f"${said}$")
+        for end, said in zip(exact_ends, latex_ends, strict=True)
+    ]
+    return f"[{', '.join(ends)}]"
+
+
+def _ends(text: str) -> list[str] | None:
+    """Of an interval, [1.2, 1.5]."""
+    ends = text[1:-1].split(", ") if text.startswith("[") and text.endswith("]") else []
+    return ends if len(ends) == 2 else None
+
+
+def _number(exact: str, latex: str) -> str:
     plain = latex.replace(r"\%", "%").replace("{,}", ",")
     found = _NUMBER.fullmatch(re.sub(r"\\times 10\^\{(-?\d+)\}", r"×\1", plain))
     if found is None:

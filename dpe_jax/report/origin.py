@@ -3,7 +3,7 @@
 from typing import Any
 
 from dpe_jax.report.content import Section, Table, Text
-from dpe_jax.report.entries import Origin
+from dpe_jax.report.entries import Origin, Reproduction
 from dpe_jax.report.numbers import number, seconds
 
 
@@ -35,12 +35,19 @@ def facts(origin: Origin) -> tuple[tuple[str, str], ...]:
 
 def made(origin: Origin) -> tuple[tuple[str, str], ...]:
     """When, in what time and by which settings, whatever it was made on."""
-    found = [("seed", str(origin.seed)), ("time", took(origin.seconds))]
+    found = [("seed", str(origin.seed)), ("time", spent(origin))]
     if origin.config_hash:
         found.append(("config hash", origin.config_hash))
     if origin.written:
         found.append(("written", origin.written))
     return tuple(found)
+
+
+def spent(origin: Origin) -> str:
+    """What it took: of a reproduction, as its last command says it."""
+    if isinstance(origin, Reproduction) and origin.wall_seconds is not None:
+        return f"{seconds(origin.wall_seconds)}, {took(origin.seconds)} in the parts"
+    return took(origin.seconds)
 
 
 def took(given: float | dict[str, float]) -> str:

@@ -29,7 +29,7 @@ def whole(folder: Folder) -> Page:
         (
             ("scale", manifest.scale),
             ("parts", str(len(parts)) if not found.missing else found.told),
-            ("time", origin.took(manifest.seconds)),
+            ("time", origin.spent(manifest)),
             ("seed", str(manifest.seed)),
             ("dpe-jax", manifest.versions.get("dpe-jax", "not said")),
         ),

@@ -54,6 +54,7 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
         f"{stored.curves.sizes['agent']} agents, d = {stored.curves.sizes['coordinate']})"
     )
     rows = _rows(stored, study)
+    tail = next(iter(study.certificates.values())).tail
     return Made(
         [
             Drawing(
@@ -62,9 +63,10 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
                 f"exceeds ε = {checks.certify[0]:g} e_0: upper {100 * CONFIDENCE:g} % bounds "
                 "(Clopper–Pearson), shaded down to the share that was counted, against m; e_0 is "
                 f"the error at the start. Accepted is a bound of at most {100 * LEVEL:g} % at m = "
-                f"K/{TAIL}, if the error still falls. Right: median (line) to 99 % quantile "
-                "(shaded) of that largest error, in units of e_0, with ε and the predicted slope "
-                "of the methods that are to be accepted; measured slopes are in the table. "
+                f"K/{TAIL} (at the record point m = {tail}), if the error still falls. Right: "
+                "median (line) to 99 % quantile (shaded) of that largest error, in units of e_0, "
+                "with ε and the predicted slope of the methods that are to be accepted; measured "
+                "slopes are in the table. "
                 f"Controls break a condition each; equal decay: γ = λ = 1/(k + 1). {shape}.",
                 rows,
                 lambda: _figure(stored, study),

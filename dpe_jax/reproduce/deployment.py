@@ -19,7 +19,7 @@ from dpe_jax.paillier.setup import Encryption, Keys
 from dpe_jax.quadratic_moments import moments
 from dpe_jax.reproduce import deployment_figure, part
 from dpe_jax.reproduce.part import Column, Made, Table, Work
-from dpe_jax.reproduce.shown import between, finite, spread, standard_errors
+from dpe_jax.reproduce.shown import finite, interval, spread, standard_errors
 from dpe_jax.reproduce.swept import METHOD, Swept, first_at, swept
 from dpe_jax.simulation import Simulation
 from dpe_jax.study import simulate
@@ -58,7 +58,11 @@ class Settings(part.Settings):
 def make(settings: Settings, folder: Path, work: Work) -> Made:
     """Simulate each δ, replay each δ with each length of keys, and put both together."""
     sweeping, predicting, replaying = work.pieces(5, 3, 20)
-    found = swept(settings.experiment, "gap_agents", settings.seed, sweeping)
+    with swept(settings.experiment, "gap_agents", settings.seed, folder, sweeping) as found:
+        return _made(found, settings, predicting, replaying)
+
+
+def _made(found: Swept, settings: Settings, predicting: Work, replaying: Work) -> Made:
     horizon = max(settings.horizon, settings.experiment.iterations)
     predicted = moments(found.simulations, METHOD, horizon).gap_agents
     predicting.step(1, 1)
@@ -302,8 +306,8 @@ def _convergence(speeds: list[Row], told: "deployment_figure.Told") -> Table:
     shown = [
         speed
         | {
-            "iterations_95": between(speed["iterations_low"], speed["iterations_high"], ".0f"),
-            "gap_95": between(speed["gap_low"], speed["gap_high"]),
+            "iterations_95": interval(speed["iterations_low"], speed["iterations_high"]),
+            "gap_95": interval(speed["gap_low"], speed["gap_high"]),
         }
         for speed in speeds
     ]
@@ -312,11 +316,12 @@ def _convergence(speeds: list[Row], told: "deployment_figure.Told") -> Table:
         f"Quantization step δ and convergence: iterations until the mean of F(x_i) − F* over "
         f"agents and runs stays at or below {told.target:.3g} ({told.fraction:g} of its start; a "
         "dash: not reached), and this mean at the end. Predicted: the recursion of means and "
-        f"variances, which simulates nothing. {told.sample}; 95 % intervals: bootstrap over runs.",
+        "variances, which simulates nothing and takes states as normal where it rounds. "
+        f"{told.sample}; 95 % intervals: bootstrap over runs.",
         (
             Column("delta", "δ"),
             Column("iterations", "iterations", digits=".0f"),
-            Column("iterations_95", "iterations, 95 %"),
+            Column("iterations_95", "iterations, 95 %", digits=".0f"),
             Column("iterations_predicted", "iterations, predicted", digits=".0f"),
             Column("gap", "gap at the end"),
             Column("gap_95", "gap, 95 %"),
@@ -330,8 +335,8 @@ def _times(rows: list[Row], told: "deployment_figure.Told") -> Table:
     shown = [
         row
         | {
-            "quartiles": between(row["ms_low"], row["ms_high"]),
-            "seconds_95": between(row["seconds_low"], row["seconds_high"]),
+            "quartiles": interval(row["ms_low"], row["ms_high"]),
+            "seconds_95": interval(row["seconds_low"], row["seconds_high"]),
         }
         for row in rows
     ]

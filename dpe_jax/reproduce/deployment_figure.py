@@ -41,7 +41,9 @@ def drawings(
             f"with the target {told.target:.3g}, {told.fraction:g} of the start. Right: its ratio "
             f"to that of the finest step, δ = {deltas[0]:.3g}, on the same random draws. Shaded: "
             "95 % intervals (bootstrap over runs, pairs of runs at the right). Predicted: the "
-            f"recursion of means and variances, which simulates nothing. {told.sample}.",
+            "recursion of means and variances, which simulates nothing and takes states as normal "
+            "where it rounds: all but exact at the end, and some per cent off in the first steps "
+            f"of the coarsest δ. {told.sample}.",
             courses,
             lambda: _courses(courses, deltas, told),
         ),

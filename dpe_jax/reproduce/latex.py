@@ -150,15 +150,16 @@ def cell(value: Any, digits: str) -> str:
 _INTERVAL = re.compile(r"\[(-?[\d.]+(?:e[-+]\d+)?|∞), (-?[\d.]+(?:e[-+]\d+)?|∞)\]")
 
 
-def interval(value: str, digits: str | None) -> str:
-    """[7.9e-05, 8.3e-05] as mathematics; with `digits` its ends have that format."""
+def interval(value: str, digits: str) -> str:
+    """[7.9e-05, 8.3e-05] as mathematics, its ends in that format."""
+    ends = (r"\infty" if end == "∞" else _number(end) for end in _ends(value, digits))
+    return f"$[{', '.join(ends)}]$"
+
+
+def _ends(value: str, digits: str) -> list[str]:
     found = _INTERVAL.fullmatch(value)
     assert found is not None  # only intervals come here
-    ends = (
-        r"\infty" if end == "∞" else _number(format(float(end), digits) if digits else end)
-        for end in found.groups()
-    )
-    return f"$[{', '.join(ends)}]$"
+    return [end if end == "∞" else format(float(end), digits) for end in found.groups()]
 
 
 def _number(written: str) -> str:
@@ -236,8 +237,8 @@ def _written(table: Table, place: int) -> list[str]:
     if _is_interval(values):
         # Intervals come after what they are of.
         own = place - 1 if place and _is_number(_values(table, place - 1)) else place
-        scientific = _scientific(table, own) if _mixed(table, own) else None
-        return ["--" if value is None else interval(value, scientific) for value in values]
+        digits = _scientific(table, own) if _mixed(table, own) else digits
+        return ["--" if value is None else interval(value, digits) for value in values]
     if _is_number(values) and _mixed(table, place):
         digits = _scientific(table, place)
     return [cell(value, digits) for value in values]
@@ -248,14 +249,18 @@ def _mixed(table: Table, place: int) -> bool:
     column, values = table.columns[place], _values(table, place)
     if not column.digits.endswith("g"):
         return False
-    written = [
-        value if isinstance(value, str) else format(value, column.digits)
-        for value in values
-        if value is not None
-    ]
-    after = _values(table, place + 1) if place + 1 < len(table.columns) else []
-    written += [value for value in after if _is_interval(after) and value is not None]
+    written = [_plain(value, column.digits) for value in values if value is not None]
+    if place + 1 < len(table.columns):
+        after, digits = _values(table, place + 1), table.columns[place + 1].digits
+        written += [_plain(v, digits) for v in after if v is not None and _is_interval(after)]
     return any(re.search(r"\de[-+]\d", one) for one in written)
+
+
+def _plain(value: Any, digits: str) -> str:
+    """A number, an interval or a text, before LaTeX."""
+    if isinstance(value, str):
+        return f"[{', '.join(_ends(value, digits))}]" if _INTERVAL.fullmatch(value) else value
+    return format(value, digits)
 
 
 def _scientific(table: Table, place: int) -> str:
@@ -296,7 +301,7 @@ def _width(table: Table, place: int) -> int:
     """Letters of the longest cell of a column, or of half its head."""
     column = table.columns[place]
     cells = [
-        len(value if isinstance(value, str) else format(value, column.digits))
+        len(_plain(value, column.digits))
         for value in _values(table, place)
         if value is not None and not isinstance(value, bool)
     ]

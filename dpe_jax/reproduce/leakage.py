@@ -21,7 +21,7 @@ from dpe_jax.privacy.images.study import Attack, Effort, Outcome, Targets
 from dpe_jax.privacy.intervals import Estimate
 from dpe_jax.reproduce import part
 from dpe_jax.reproduce.part import Column, Drawing, Made, Table, Work
-from dpe_jax.reproduce.shown import between
+from dpe_jax.reproduce.shown import between, interval
 from dpe_jax.stepsizes import Uniform
 from dpe_jax.summary import Check
 
@@ -213,13 +213,14 @@ def _row(kind: str, view: View, outcome: Outcome, seed: int) -> dict[str, Any]:
         "attack": _ATTACKS[view.attack],
         "targets": seen.targets,
         "psnr": psnr.value,
-        "psnr_95": between(psnr.low, psnr.high),
+        "psnr_95": interval(psnr.low, psnr.high),
         "psnr_low": psnr.low,
+        "psnr_high": psnr.high,
         "ssim": ssim.value,
-        "ssim_95": between(ssim.low, ssim.high),
+        "ssim_95": interval(ssim.low, ssim.high),
         "exact": outcome.exact.successes,
         "recognisable": seen.successes,
-        "recognisable_95": between(100 * seen.low, 100 * seen.high),
+        "recognisable_95": interval(100 * seen.low, 100 * seen.high),
     }
 
 
@@ -272,8 +273,10 @@ def _checks(rows: list[dict[str, Any]], chance: dict[str, float]) -> list[Check]
         Check(
             "the attack that knows the law of the stepsizes is the stronger one",
             informed["psnr_low"] > plain["psnr"],
-            f"{informed['psnr']:.3g} dB {informed['psnr_95']} beside {plain['psnr']:.3g} dB "
-            f"{plain['psnr_95']}",
+            " beside ".join(
+                f"{row['psnr']:.3g} dB {between(row['psnr_low'], row['psnr_high'])}"
+                for row in (informed, plain)
+            ),
         ),
     ]
 

@@ -104,10 +104,29 @@ def _same_minimum(stored: Stored) -> Check:
 
 
 def _objective_rows(stored: Stored, found: curves.Bands) -> list[dict[str, Any]]:
-    rows = curves.rows(stored, {_GAP: found[_GAP]})
-    return [
-        row | {"objective_mean": stored.summary["minimum"] + row[f"{_GAP}_mean"]} for row in rows
-    ]
+    """F and its distance from the minimum; the single runs are of the proposed method only."""
+    minimum, rows = float(stored.summary["minimum"]), []
+    single = _single_runs(stored)
+    for row in curves.rows(stored, {_GAP: found[_GAP]}):
+        ends = ("mean", "p05", "p95")
+        drawn = row["method"] == curves.named(PROPOSED)
+        point = np.flatnonzero(stored.curves.iteration.values == row["k"])[0]
+        rows.append(
+            row
+            | {f"objective_{end}": minimum + row[f"{_GAP}_{end}"] for end in ends}
+            | {
+                f"objective_run_{run}": minimum + float(values[point]) if drawn else None
+                for run, values in enumerate(single)
+            }
+            | {"minimum": minimum}
+        )
+    return rows
+
+
+def _single_runs(stored: Stored) -> np.ndarray:
+    """F(x̄) − F* of a few runs of the proposed method, [runs, points]."""
+    runs = stored.curves[_GAP].sel(algorithm=PROPOSED).isel(run=slice(0, 3))
+    return runs.transpose("run", "iteration").values.astype(np.float64)
 
 
 def _objective(stored: Stored, found: curves.Bands) -> "Figure":
@@ -120,8 +139,7 @@ def _objective(stored: Stored, found: curves.Bands) -> "Figure":
         drawing.line(right, x, curves.course(gap), method, 0.0)
         top = max(top, minimum + float(np.nanmax(gap.high)))
         if method.name == PROPOSED:
-            runs = stored.curves[_GAP].sel(algorithm=method.name).isel(run=slice(0, 3))
-            for place, run in enumerate(runs.values.T):
+            for place, run in enumerate(_single_runs(stored)):
                 # Grey, since edges of bands are thin lines of the method's colour.
                 label = "single runs, proposed" if not place else None
                 left.plot(x, minimum + run, color=_SINGLE, lw=0.7, label=label)

@@ -12,7 +12,7 @@ from dpe_jax.config import Config
 from dpe_jax.quadratic_moments import moments
 from dpe_jax.reproduce import part
 from dpe_jax.reproduce.part import Column, Drawing, Made, Table, Work
-from dpe_jax.reproduce.shown import between, finite, spread, standard_errors
+from dpe_jax.reproduce.shown import finite, interval, spread, standard_errors
 from dpe_jax.reproduce.swept import METHOD, Swept, first_at, swept
 from dpe_jax.simulation import Simulation
 from dpe_jax.summary import Check
@@ -33,6 +33,9 @@ _MOST = 4.0
 _Z = 1.96
 """Standard errors from a mean to the end of its interval."""
 
+_APART = 0.15
+"""Between families of one variance, of the distance between variances."""
+
 _MARKS = ("o", "s", "^", "D", "v", "P", "X")
 
 
@@ -48,7 +51,11 @@ class Settings(part.Settings):
 def make(settings: Settings, folder: Path, work: Work) -> Made:
     """Run the sweep, and set it beside the recursion of means and variances."""
     running, predicting = work.pieces(4, 1)
-    found = swept(settings.experiment, "gap_mean_state", settings.seed, running)
+    with swept(settings.experiment, "gap_mean_state", settings.seed, folder, running) as found:
+        return _made(found, settings, predicting)
+
+
+def _made(found: Swept, settings: Settings, predicting: Work) -> Made:
     predicted = moments(found.simulations, METHOD).gap_mean_state
     predicting.step(1, 1)
     target = settings.target * float(predicted[0, 0])
@@ -172,6 +179,15 @@ def _variance(row: dict[str, Any]) -> float:
     return row["variance"]
 
 
+def _near(row: dict[str, Any]) -> float:
+    """A variance as it is meant: families are fitted to it."""
+    return float(f"{row['variance']:.6g}")
+
+
+def _variances(rows: list[dict[str, Any]]) -> list[float]:
+    return sorted({_near(row) for row in rows})
+
+
 def _drawing(rows: list[dict[str, Any]], settings: Settings, target: float, sample: str) -> Drawing:
     last = settings.experiment.iterations
 
@@ -182,18 +198,28 @@ def _drawing(rows: list[dict[str, Any]], settings: Settings, target: float, samp
             (left, "times_without", r"$F(\bar{x}) - F^*$ over that at $\rho^2 = 0$"),
             (right, "iterations", f"iterations to a gap of {_short(target)}"),
         )
+        places = {variance: place for place, variance in enumerate(_variances(rows))}
         for axes, metric, label in panels:
-            line = sorted({(row["variance"], row[f"{metric}_predicted"]) for row in rows})
-            axes.plot(*zip(*line, strict=True), color="black", lw=1.0, label="predicted")
+            predicted = {places[_near(row)]: row[f"{metric}_predicted"] for row in rows}
+            told = [(place, value) for place, value in predicted.items() if value is not None]
+            axes.hlines(
+                [value for _, value in told],
+                [place - 0.4 for place, _ in told],
+                [place + 0.4 for place, _ in told],
+                color="black",
+                lw=1.0,
+                label="predicted",
+            )
             for place, family in enumerate(["none", *families]):
                 own = [row for row in rows if row["family"] == family]
-                # Side by side, so that intervals at one variance can be told apart.
-                shift = 0.016 * (place - (len(families) + 1) / 2) if place else 0.0
-                _points(axes, own, metric, place, shift)
+                # Side by side, so that families at one variance can be told apart.
+                shift = _APART * (place - (len(families) + 1) / 2) if place else 0.0
+                _points(axes, own, metric, place, [places[_near(row)] + shift for row in own])
             axes.set_xlabel(r"relative variance $\rho^2$ of the multipliers")
             axes.set_ylabel(label)
+            axes.set_xticks(range(len(places)), [f"{variance:.3g}" for variance in places])
             # As many ticks in a layout as in the next one.
-            axes.locator_params(nbins=6)
+            axes.locator_params(axis="y", nbins=6)
         drawing.entitle(figure, [])
         return figure
 
@@ -202,10 +228,10 @@ def _drawing(rows: list[dict[str, Any]], settings: Settings, target: float, samp
         "Families and relative variances ρ² of the multipliers, the private random factors of the "
         f"stepsizes. Left: F(x̄) − F* at k = {last}, times that without random stepsizes (pairs of "
         f"runs). Right: iterations until the mean of F(x̄) − F* stays at or below {target:.3g}, "
-        f"{settings.target:g} of its start. Line: the recursion of means and variances, which "
-        "simulates nothing. None: stepsizes that are not random. Families at one variance are "
-        "drawn side by side; no axis begins at 0. "
-        f"{sample}.",
+        f"{settings.target:g} of its start. Black lines: the recursion of means and variances, "
+        "which simulates nothing and takes states as normal where it rounds. None: stepsizes that "
+        "are not random. Families of one variance stand side by side; no axis begins at 0, and "
+        f"variances are not drawn to scale. {sample}.",
         rows,
         draw,
     )
@@ -218,12 +244,13 @@ def _short(target: float) -> str:
 
 
 def _points(
-    axes: "Axes", rows: list[dict[str, Any]], metric: str, place: int, shift: float
+    axes: "Axes", rows: list[dict[str, Any]], metric: str, place: int, x: list[float]
 ) -> None:
+    x = [at for at, row in zip(x, rows, strict=True) if row[metric] is not None]
     shown = [row for row in rows if row[metric] is not None]
     top = [row[f"{metric}_high"] or row[metric] for row in shown]
     axes.errorbar(
-        [row["variance"] + shift for row in shown],
+        x,
         [row[metric] for row in shown],
         [
             [row[metric] - (row[f"{metric}_low"] or row[metric]) for row in shown],
@@ -251,15 +278,14 @@ def _table(rows: list[dict[str, Any]], settings: Settings, target: float, sample
         Column("times_without", "ratio"),
         Column("times_without_95", "ratio, 95 %"),
         Column("iterations", "iterations", digits=".0f"),
-        Column("iterations_95", "iterations, 95 %"),
+        Column("iterations_95", "iterations, 95 %", digits=".0f"),
         Column("iterations_predicted", "iterations, predicted", digits=".0f"),
     )
-    digits = {"gap": ".3g", "times_without": ".3g", "iterations": ".0f"}
     shown = [
         row
         | {
-            f"{name}_95": between(row[f"{name}_low"], row[f"{name}_high"], digits[name])
-            for name in digits
+            f"{name}_95": interval(row[f"{name}_low"], row[f"{name}_high"])
+            for name in ("gap", "times_without", "iterations")
         }
         for row in rows
     ]
@@ -269,7 +295,7 @@ def _table(rows: list[dict[str, Any]], settings: Settings, target: float, sample
         f"stepsizes: gap, the mean of F(x̄) − F* at k = {last}; its ratio to that without random "
         f"stepsizes; and iterations until the gap stays at or below {target:.3g} (a dash: not by "
         f"k = {last}). Negative: whether multipliers may be. Predicted: the recursion of means and "
-        f"variances. {sample}.",
+        f"variances, which takes states as normal where it rounds. {sample}.",
         columns,
         shown,
     )

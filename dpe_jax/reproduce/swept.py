@@ -1,7 +1,9 @@
-"""Sweeps of which parts keep no folder: gaps with intervals, and when they reach a target."""
+"""Sweeps whose runs a part keeps only until it is made: gaps with intervals, times to a target."""
 
 import dataclasses
-import tempfile
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +18,14 @@ from dpe_jax.reproduce.part import Work
 from dpe_jax.simulation import Simulation
 from dpe_jax.sweep_run import plan_sweep, run_sweep
 from dpe_jax.sweep_statistics import failed
+from dpe_jax.unfinished import unfinished
 
 METHOD = "encrypted"
 """How the method is called in the configurations of these sweeps."""
 
 _RESAMPLES = 500
+
+_FOLDER = "sweep"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,21 +75,30 @@ class Swept:
     """Runs that failed, of all configurations."""
 
 
-def swept(config: Config, metric: Metric, seed: int, work: Work) -> Swept:
-    """Run a sweep of the one method `METHOD`, and take the means of a metric over its runs."""
+@contextmanager
+def swept(config: Config, metric: Metric, seed: int, folder: Path, work: Work) -> Iterator[Swept]:
+    """Run a sweep of the one method `METHOD`, and take the means of a metric over its runs.
+
+    It lies in `folder` until all that follows from it is made, so that `--resume` finds what was
+    finished of it.
+    """
     planned = plan_sweep(experiment.override(config, {"seed": seed}))
     running, reducing = work.pieces(3, 1)
-    with tempfile.TemporaryDirectory() as folder:
-        stored = run_sweep(planned, Path(folder) / "sweep", progress=running.progress())
-        curves = stored.curves.sel(algorithm=METHOD)
-        count = curves.sizes["configuration"]
-        courses = []
-        for place in range(count):
-            values = curves[metric].isel(configuration=place).transpose("run", "iteration")
-            courses.append(course(curves.iteration.values, values.values, seed))
-            reducing.step(place + 1, count)
-        lost = int(failed(stored.curves).sum())
-    return Swept(planned.study.simulations, planned.sweep.labels, tuple(courses), lost)
+    out = folder / _FOLDER
+    kept = unfinished(out) or out.exists()
+    mode = "repair" if kept else "refuse"
+    stored = run_sweep(planned, out, progress=running.progress(), mode=mode)
+    running.step(1, 1)
+    curves = stored.curves.sel(algorithm=METHOD)
+    count = curves.sizes["configuration"]
+    courses = []
+    for place in range(count):
+        values = curves[metric].isel(configuration=place).transpose("run", "iteration")
+        courses.append(course(curves.iteration.values, values.values, seed))
+        reducing.step(place + 1, count)
+    lost = int(failed(stored.curves).sum())
+    yield Swept(planned.study.simulations, planned.sweep.labels, tuple(courses), lost)
+    shutil.rmtree(out)
 
 
 def course(
