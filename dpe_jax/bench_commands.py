@@ -34,6 +34,8 @@ def run_bench(
             reports[part] = parts.measure(
                 part, turns, options.quick, lambda said, part=part: log.print(f"{part}: {said}")
             )
+            if options.quick:
+                reports[part]["quick"] = True
             write_json(out / f"{part}.json", reports[part])
             if not options.no_figures:
                 from dpe_jax.bench.figures import draw
@@ -45,6 +47,8 @@ def run_bench(
         kept = f"finished parts are in {out}" if set(reports) else "nothing was finished"
         raise InterruptedRunError(kept) from error
     if screen:
+        if options.quick:
+            screen.print("quick: sizes that show whether it works, too small to compare by")
         screen.print(f"written to {out}", soft_wrap=True)
     return 0, {"folder": str(out), "figures": drawn, "parts": reports}
 

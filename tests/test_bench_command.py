@@ -36,7 +36,7 @@ def measured(monkeypatch) -> dict[str, dict[str, Any]]:
 
     def measure(part: str, turns: int, quick: bool, told: Any) -> dict[str, Any]:
         told("first call")
-        return reports[part] | {"turns": turns, "quick": quick}
+        return reports[part] | {"turns": turns, "small": quick}
 
     monkeypatch.setattr(parts, "measure", measure)
     return reports
@@ -50,9 +50,10 @@ def test_the_command_writes_and_shows(measured, tmp_path: Path, capsys) -> None:
     names = {f"{part}.{kind}" for part in ("engine", "growth") for kind in ("json", "png", "pdf")}
     assert {path.name for path in out.iterdir()} == names
     stored = json.loads((out / "engine.json").read_text())
-    assert stored == measured["engine"] | {"turns": 3, "quick": True}
+    assert stored == measured["engine"] | {"turns": 3, "small": True, "quick": True}
     assert "engine: first call" in captured.err
     assert "4.0" not in captured.err
+    assert "too small to compare by" in captured.out
     for word in ("engine", "numpy", "× engine", "3.00", "record points", "growth: five-agents"):
         assert word in captured.out
     assert max(map(len, captured.out.replace(str(out), "").splitlines())) <= 80
@@ -65,6 +66,7 @@ def test_the_command_in_json(measured, tmp_path: Path, capsys) -> None:
     assert found["figures"] == []
     assert found["parts"]["engine"]["engine_ns"] == measured["engine"]["engine_ns"]
     assert found["parts"]["engine"]["turns"] == 5
+    assert "quick" not in found["parts"]["engine"]
     assert [path.name for path in tmp_path.iterdir()] == ["engine.json"]
 
 

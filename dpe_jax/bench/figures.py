@@ -143,4 +143,5 @@ def _growth(report: Mapping[str, Any]) -> "Figure":
 def _measured_on(report: Mapping[str, Any]) -> str:
     count = "1 processor" if report["cpus"] == 1 else f"{report['cpus']} processors"
     on = report.get("measured_device", f"{report['cpu']}, {count}")
-    return f"{on}, jax {report['versions']['jax']}, {report['date']}"
+    quick = ", quick: too small to compare by" if report.get("quick") else ""
+    return f"{on}, jax {report['versions']['jax']}, {report['date']}{quick}"
