@@ -319,7 +319,7 @@ def _convergence(speeds: list[Row], told: "deployment_figure.Told") -> Table:
         "variances, which simulates nothing and takes states as normal where it rounds. "
         f"{told.sample}; 95 % intervals: bootstrap over runs.",
         (
-            Column("delta", "δ"),
+            Column("delta", "δ", digits=".5g"),
             Column("iterations", "iterations", digits=".0f"),
             Column("iterations_95", "iterations, 95 %", digits=".0f"),
             Column("iterations_predicted", "iterations, predicted", digits=".0f"),
@@ -346,7 +346,7 @@ def _times(rows: list[Row], told: "deployment_figure.Told") -> Table:
         f"reached), for each quantization step δ and key length: {told.replays}, with quartiles; "
         f"set-up not included. {told.sample}. 95 % intervals are those of the iterations.",
         (
-            Column("delta", "δ"),
+            Column("delta", "δ", digits=".5g"),
             Column("key_bits", "key", "bits", digits="d"),
             Column("ms", "an iteration", "ms"),
             Column("quartiles", "an iteration, quartiles", "ms"),
