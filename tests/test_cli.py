@@ -15,6 +15,7 @@ from command_line import (
     refusal,
     the_object,
 )
+from rich.cells import cell_len
 from small import DIVERGING, ENCRYPTED, config, write
 
 from dpe_jax import cli, experiment
@@ -216,7 +217,8 @@ def test_help_does_not_import_jax() -> None:
         assert word in done.stdout
 
 
-def test_presets(capsys) -> None:
+def test_presets(capsys, monkeypatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     assert cli.main(["presets"]) == 0
     shown = capsys.readouterr().out
     assert cli.main(["presets", "--json"]) == 0
@@ -229,6 +231,13 @@ def test_presets(capsys) -> None:
         # Not cut short where stdout is no terminal.
         assert "…" not in shown
         assert "encrypted" in preset["methods"]
+    assert max(map(cell_len, shown.splitlines())) > 80
+    # As wide as it is told to be.
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main(["presets"]) == 0
+    narrow = capsys.readouterr().out
+    assert max(map(cell_len, narrow.splitlines())) <= 80
+    assert all(name in narrow for name in names)
 
 
 @pytest.mark.slow
