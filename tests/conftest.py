@@ -14,6 +14,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     ) or tempfile.mkdtemp(prefix="dpe-jax-tests-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
+# Output is as wide as where nobody says how wide it is to be, which pytest-xdist does.
+os.environ.pop("COLUMNS", None)
+
 import pytest
 from jaxtyping import install_import_hook
 
