@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dpe_jax.bench.sheets import Sheet, sheets
+from dpe_jax.bench.sheets import Sheet, sheets, short
 
 ROOT = Path(__file__).parent.parent
 PAGE, RESULTS = ROOT / "docs" / "performance.md", ROOT / "results" / "bench"
@@ -46,8 +46,8 @@ def filled(text: str, results: Path) -> str:
 
     def of_part(found: re.Match[str]) -> str:
         part = found[1]
-        if part == "wanted":
-            return f"<!-- {part} -->\n{wanted(results)}<!-- end -->"
+        if part in SPECIAL:
+            return f"<!-- {part} -->\n{SPECIAL[part](results)}<!-- end -->"
         report = json.loads((results / f"{part}.json").read_text(encoding="utf-8"))
         body = markdown(part, report)
         return f"<!-- {part} -->\n{body}<!-- end -->"
@@ -70,6 +70,34 @@ def wanted(results: Path) -> str:
             cells.append(f"{ratio:.2f} ({low:.3g} – {high:.3g}){'' if reached else ', missed'}")
         rows.append((what, f"at {'most' if most else 'least'} {limit:g}", *cells))
     return table(Sheet("wanted", ("", "wanted", *machines), rows))
+
+
+def blocks(results: Path) -> str:
+    """What `scripts/bench_blocks.py` found, as a table and three sentences."""
+    report = json.loads((results / "blocks.json").read_text(encoding="utf-8"))
+    found, calls, brief = report["blocks"], report["calls"], report["short"]
+    rows = []
+    for size, ratio in found["ratios"].items():
+        least, most = found["range_ns"][size]
+        ns, ends = short(found[f"{size}_ns"]), f"{short(least)} – {short(most)}"
+        rows.append((f"{int(size):,}", ns, ends, f"{ratio:.2f}"))
+    head = ("lanes in a block", "ns / step", "least – most", f"× {found['own']:,}")
+    least, most = report["devices"]["range_ns"]["engine"]
+    low, high = brief["ratios_within_turns"]["vmap_over_engine"]
+    few = [f"{seconds:.2f} s for {count}" for count, seconds in calls["seconds"].items()]
+    return (
+        f"{table(Sheet('blocks', head, rows))}\n"
+        f"Two forced host devices in place of two threads: {short(report['devices']['engine_ns'])} "
+        f"ns ({short(least)} – {short(most)}).\n"
+        f"With {brief['iterations']} iterations: {short(brief['engine_ns'])} ns, and `vmap` takes "
+        f"{brief['vmap_over_engine']:.1f} times as long ({low:.3g} – {high:.3g}).\n"
+        f"{calls['runs']:,} runs: {', '.join(few)} iterations.\n\n"
+        f"{measured_on(report)}\n"
+    )
+
+
+SPECIAL = {"wanted": wanted, "blocks": blocks}
+"""Marks that are no parts of `dpe bench`."""
 
 
 def markdown(part: str, report: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ def test_the_page_is_filled_from_the_files() -> None:
     assert performance_tables.filled(text, performance_tables.RESULTS) == text
 
 
-@pytest.mark.parametrize("part", ["engine", "large", "growth", "startup"])
+@pytest.mark.parametrize("part", ["engine", "large", "growth", "startup", "blocks"])
 def test_a_changed_number_is_found(part: str, tmp_path: Path) -> None:
     text = performance_tables.PAGE.read_text(encoding="utf-8")
     path = performance_tables.RESULTS / f"{part}.json"
