@@ -49,6 +49,14 @@ def keep_programs() -> Path | None:
     return folder
 
 
+def digest_of_sources(folder: Path) -> str:
+    """A digest of a package's sources and of where they lie in its folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder)} ".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 def _processor() -> str:
     """A short name for the processor's kind and its instructions."""
     described = f"{platform.machine()} {platform.processor()}"

@@ -36,7 +36,7 @@ import numpy as np
 from jax.core import Tracer
 
 import dpe_jax
-from dpe_jax.compilation import whole_programs
+from dpe_jax.compilation import digest_of_sources, whole_programs
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -211,17 +211,15 @@ def _read_sources() -> str:
     `UnnamedError` where they are not there to be read, or have changed since they were.
     """
     folder = Path(__file__).parent
+    read = digest_of_sources(folder)
+    # After they are read, so that none changes in between.
     paths = sorted(folder.rglob("*.py"))
     if Path(__file__) not in paths:
         raise UnnamedError("sources that are not there")
-    digest = hashlib.sha256()
-    for path in paths:
-        if path.stat().st_mtime > dpe_jax._IMPORTED:
-            raise UnnamedError("sources that have changed")
-        digest.update(f"{path.relative_to(folder)} ".encode() + path.read_bytes())
+    if any(path.stat().st_mtime > dpe_jax._IMPORTED for path in paths):
+        raise UnnamedError("sources that have changed")
     versions = [version("dpe-jax"), sys.version, *(module.__version__ for module in _BELOW)]
-    digest.update(" ".join(versions).encode())
-    return digest.hexdigest()
+    return hashlib.sha256(" ".join([read, *versions]).encode()).hexdigest()
 
 
 def _surroundings() -> str:

@@ -7,12 +7,9 @@ forced host devices in place of threads, and shorter beside `jit(vmap(scan))`; a
 for few iterations, which cost little beside beginning and ending them.
 """
 
-import argparse
 import dataclasses
 import json
-import os
-import subprocess
-import sys
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,6 +19,7 @@ from bench_files import parser, told, write
 from dpe_jax import Study
 from dpe_jax.bench import competitors
 from dpe_jax.bench.engines import as_it_is, as_study, encrypted_alone
+from dpe_jax.bench.processes import python
 from dpe_jax.bench.timing import about, by_turns, nanoseconds, over, rounded, within_turns
 
 RUNS, ITERATIONS, SHORT = 4096, 3000, 1000
@@ -31,15 +29,10 @@ MANY, FEW = 1_048_576, (1, 5, 25)
 
 def main() -> None:
     """Measure, print and write the report."""
-    arguments = parser(__doc__, "blocks")
-    arguments.add_argument("--devices", action="store_true", help=argparse.SUPPRESS)
-    options = arguments.parse_args()
-    if options.devices:
-        print(json.dumps(_devices(options.turns)))
-        return
+    options = parser(__doc__, "blocks").parse_args()
     report = {
         "blocks": _blocks(options.turns),
-        "devices": _in_process(options.turns),
+        "devices": _forced(options.turns),
         "short": _short(options.turns),
         "calls": _calls(options.turns),
         "runs": RUNS,
@@ -61,7 +54,7 @@ def _blocks(turns: int) -> dict[str, Any]:
     }
 
 
-def _devices(turns: int) -> dict[str, Any]:
+def on_devices(turns: int) -> dict[str, Any]:
     """Of a process with forced devices."""
     whole = as_it_is(encrypted_alone("five-agents", RUNS, ITERATIONS))
     timed = by_turns({"engine": whole}, turns, told)
@@ -71,16 +64,13 @@ def _devices(turns: int) -> dict[str, Any]:
     }
 
 
-def _in_process(turns: int) -> dict[str, Any]:
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
-    done = subprocess.run(
-        [sys.executable, __file__, "--devices", "--turns", str(turns)],
-        env=os.environ | {"XLA_FLAGS": flags},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
+def _forced(turns: int) -> dict[str, Any]:
+    program = (
+        "import json, sys; sys.path.insert(0, sys.argv[1]); from bench_blocks import on_devices; "
+        "print(json.dumps(on_devices(int(sys.argv[2]))))"
     )
-    return json.loads(done.stdout)
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    return json.loads(python(program, str(Path(__file__).parent), str(turns), variables=flags))
 
 
 def _short(turns: int) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Candidates that take turns, medians with their range, and what they were measured on."""
 
-import hashlib
 import os
 import platform
 import statistics
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import dpe_jax
-from dpe_jax.compilation import whole_programs
+from dpe_jax.compilation import digest_of_sources, whole_programs
 from dpe_jax.results import processor
 
 Candidate = Callable[[], object]
@@ -120,18 +119,10 @@ def about(turns: int | None = None, packages: Iterable[str] = ()) -> dict[str, A
             **{name: version(name) for name in ("dpe-jax", "jax", "numpy", *packages)},
         },
         # Of two reports of one version: whether they are of one code, and how it was called.
-        "sources": sources(),
+        "sources": digest_of_sources(Path(dpe_jax.__file__).parent)[:12],
         "programs": "compiled by JAX" if whole_programs() is None else "kept whole",
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
-
-
-def sources() -> str:
-    """The beginning of a digest of the package's sources."""
-    folder, digest = Path(dpe_jax.__file__).parent, hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(f"{path.relative_to(folder)} ".encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def processors() -> int:

@@ -107,15 +107,15 @@ def _objective_rows(stored: Stored, found: curves.Bands) -> list[dict[str, Any]]
     """F and its distance from the minimum; the single runs are of the proposed method only."""
     minimum, rows = float(stored.summary["minimum"]), []
     single = _single_runs(stored)
+    points = {int(k): point for point, k in enumerate(stored.curves.iteration.values)}
     for row in curves.rows(stored, {_GAP: found[_GAP]}):
         ends = ("mean", "p05", "p95")
         drawn = row["method"] == curves.named(PROPOSED)
-        point = np.flatnonzero(stored.curves.iteration.values == row["k"])[0]
         rows.append(
             row
             | {f"objective_{end}": minimum + row[f"{_GAP}_{end}"] for end in ends}
             | {
-                f"objective_run_{run}": minimum + float(values[point]) if drawn else None
+                f"objective_run_{run}": minimum + float(values[points[row["k"]]]) if drawn else None
                 for run, values in enumerate(single)
             }
             | {"minimum": minimum}

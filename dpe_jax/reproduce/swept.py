@@ -18,7 +18,6 @@ from dpe_jax.reproduce.part import Work
 from dpe_jax.simulation import Simulation
 from dpe_jax.sweep_run import plan_sweep, run_sweep
 from dpe_jax.sweep_statistics import failed
-from dpe_jax.unfinished import unfinished
 
 METHOD = "encrypted"
 """How the method is called in the configurations of these sweeps."""
@@ -85,9 +84,7 @@ def swept(config: Config, metric: Metric, seed: int, folder: Path, work: Work) -
     planned = plan_sweep(experiment.override(config, {"seed": seed}))
     running, reducing = work.pieces(3, 1)
     out = folder / _FOLDER
-    kept = unfinished(out) or out.exists()
-    mode = "repair" if kept else "refuse"
-    stored = run_sweep(planned, out, progress=running.progress(), mode=mode)
+    stored = run_sweep(planned, out, progress=running.progress(), mode="repair")
     running.step(1, 1)
     curves = stored.curves.sel(algorithm=METHOD)
     count = curves.sizes["configuration"]
