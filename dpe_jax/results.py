@@ -17,6 +17,7 @@ from dpe_jax.config import Config, parse
 from dpe_jax.errors import InputError
 from dpe_jax.folder import CONFIG, CURVES, MANIFEST, SUMMARY, TRACE, contents, read_json
 from dpe_jax.lattice import FRACTION_BITS, STATUS_NAMES
+from dpe_jax.layout import in_order
 from dpe_jax.simulation import Simulation
 from dpe_jax.study import Study
 from dpe_jax.sweeps import as_read
@@ -222,7 +223,8 @@ class Stored:
             return {}
         names = sorted(folder.name for folder in store.iterdir() if folder.is_dir())
         return {
-            name: xr.open_zarr(store, group=name, consolidated=False, chunks=None) for name in names
+            name: in_order(xr.open_zarr(store, group=name, consolidated=False, chunks=None))
+            for name in names
         }
 
 
@@ -278,6 +280,5 @@ def open_curves(path: Path) -> "xr.Dataset":
     """The curves of a result folder, read from disk as they are used."""
     import xarray as xr
 
-    return as_read(
-        xr.open_zarr(path / CURVES, consolidated=False, chunks=None, mask_and_scale=False)
-    )
+    found = xr.open_zarr(path / CURVES, consolidated=False, chunks=None, mask_and_scale=False)
+    return as_read(in_order(found))

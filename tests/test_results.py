@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import reference
+import zarr
 from small import DIVERGING, ENCRYPTED, config
 
 from dpe_jax import experiment
@@ -18,7 +19,7 @@ from dpe_jax.config import parse
 from dpe_jax.errors import InputError
 from dpe_jax.lattice import STATUS_NAMES
 from dpe_jax.recording import Recording
-from dpe_jax.results import Stored, config_hash, load
+from dpe_jax.results import Stored, config_hash, load, open_curves
 from dpe_jax.store import CurveStore
 from dpe_jax.study import Study, simulate
 
@@ -65,6 +66,23 @@ def test_the_curves_are_those_of_memory_to_the_bit(stored: Stored) -> None:
     for name, trace in memory.traces.items():
         np.testing.assert_array_equal(traces[name].trace_state.values, trace.state)
         np.testing.assert_array_equal(traces[name].trace_increment.values, trace.increment)
+
+
+def test_arrays_are_listed_alike_however_a_store_lists_them(stored: Stored, monkeypatch) -> None:
+    listed = zarr.Group.members
+    orders = []
+    for turn in (1, -1):
+        monkeypatch.setattr(zarr.Group, "members", lambda self: sorted(listed(self))[::turn])  # noqa: B023
+        again = open_curves(stored.path)
+        traces = stored.traces()
+        orders.append(
+            [(list(each.variables), dict(each.sizes)) for each in (again, *traces.values())]
+        )
+        assert again.attrs == stored.curves.attrs
+        assert again.identical(stored.curves)
+        assert all(each.run.dims == ("lane",) for each in traces.values())
+    assert str(orders[0]) == str(orders[1])
+    assert list(orders[0][0][1]) == ["algorithm", "iteration", "run", "agent", "coordinate"]
 
 
 def test_the_trace_replays_in_plain_integers(stored: Stored) -> None:
