@@ -42,6 +42,11 @@ TABLE = Table(
         ("−1", r"\ensuremath{-}1"),
         ("a^{ij} 2^3", r"\ensuremath{a^{ij}} 2\textasciicircum{}3"),
         ("Wang & Başar", r"Wang \& Başar"),
+        (
+            "to 3.62e-04, [−1e+03]",
+            r"to \ensuremath{3.62\times 10^{-4}}, [\ensuremath{-}\ensuremath{1\times 10^{3}}]",
+        ),
+        ("no x1e-04, 2e-4b", r"no x1e-04, 2e-4b"),
         ("漢", None),
         ("μ = 0.5", r"\ensuremath{\mu} = 0.5"),
     ],
@@ -62,6 +67,11 @@ def test_text(plain: str, expected: str | None) -> None:
         (0.0, ".2e", "$0$"),
         (0.125, ".1%", r"$12.5\%$"),
         (1234567, ",d", "$1{,}234{,}567$"),
+        (1532.7, ".3g", "$1{,}533$"),
+        (-999.6, ".3g", "$-1{,}000$"),
+        (999.4, ".3g", "$999$"),
+        (1234567.0, ".3g", r"$1.23\times 10^{6}$"),
+        (12345.6, ".6g", "$12345.6$"),
         (None, ".3g", "--"),
         (math.nan, ".3g", "not a number"),
         (-math.inf, ".3g", r"$-\infty$"),
@@ -112,6 +122,14 @@ def test_a_column_has_one_notation_and_its_intervals_too() -> None:
         Table("a", "A caption.", columns, [{"gap": 1.5, "of": "[1, 2]", "n": 1}])
     )
     assert "$1.5$ & $[1, 2]$ & $1$" in plain
+    # Thousands are written out beside small ratios, and have a power of ten beside tiny ones.
+    rows = [
+        {"gap": 0.979, "of": "[0.97, 0.99]", "n": 1},
+        {"gap": 1532.7, "of": "[1499.6, 1602.2]", "n": 2},
+    ]
+    ratios = latex.document(Table("a", "A caption.", columns, rows))
+    assert "$0.979$ & $[0.97, 0.99]$ & $1$" in ratios
+    assert "$1{,}533$ & $[1{,}500, 1{,}602]$ & $2$" in ratios
 
 
 def test_long_texts_are_broken_only_in_a_table_that_is_too_wide() -> None:

@@ -132,7 +132,7 @@ def test_what_closes_a_leak_and_at_what_price() -> None:
         "plain variant's, ×20 conventional)."
     )
     (text,) = said(audit(), "^States against the coalition")
-    assert text.endswith("no setting in this audit closes this leak.")
+    assert text.endswith("no encrypted variant in this audit closes this leak.")
     (text,) = said(audit(), "^Signs of gradients against the coalition")
     assert "narrowed, but not closed, by signed (35.0% wrong; ×2.5 the plain" in text
     # What does not leak under the plain variant needs nothing to close it.

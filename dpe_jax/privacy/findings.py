@@ -216,7 +216,7 @@ def _closed(row: LeakRow, price: dict[str, Cost]) -> str:
         if names:
             listed = [f"{name} ({_left(row, name)}{times(price[name])})" for name in names]
             return f"{head}{what} {_list(listed)}."
-    return f"{head}no setting in this audit closes this leak."
+    return f"{head}no encrypted variant in this audit closes this leak."
 
 
 def _left(row: LeakRow, name: str) -> str:

@@ -94,7 +94,7 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
                 "Scores of the mean state x̄ on data held out of training (no unit; higher is "
                 "better) at the end of the runs: means with 95 % bootstrap intervals over runs "
                 "(they do not count which data were held out; many are narrower than the dots): "
-                f"{_sizes(comparisons, drawn)}.",
+                f"{_sizes(comparisons, drawn)}.{_others(scores, drawn)}",
                 drawn,
                 lambda: _scores(drawn),
             )
@@ -114,6 +114,18 @@ def _sizes(comparisons: dict[str, Comparison], rows: Sequence[Mapping[str, Any]]
         f"{name}: {found.runs} runs of {found.iteration} iterations"
         for name, found in comparisons.items()
         if name in shown
+    )
+
+
+def _others(scores: list[dict[str, Any]], drawn: list[dict[str, Any]]) -> str:
+    """That not all scores are drawn."""
+    all_of, shown = ({(row["preset"], row["metric"]) for row in rows} for rows in (scores, drawn))
+    if len(shown) == len(all_of):
+        return ""
+    return (
+        f" Drawn are {len(shown)} of {len(all_of)} scores, and the table has all: accuracy "
+        "where classes are of like size, and areas under curves where one is rare, as in fraud, of "
+        "which accuracy says little."
     )
 
 

@@ -59,11 +59,11 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
         [
             Drawing(
                 "coupling",
-                "Norm ‖W̄^k‖ = ‖I + γ^k W − 11ᵀ/n‖ by which the consensus error is multiplied in "
-                "an exchange, against the iteration k, with γ^k = 1/(k + 1) (no unit). Left: "
-                "formula, measurement by singular values, and the article's entries, at μ = 0.5. "
-                "Right: its distance from 1, for several graphs; lines are the formula μγ^k, marks "
-                f"are measured ({sizes}). Nothing is random here.",
+                "Norm ‖W̄^k‖ = ‖I + γ^k W − 11ᵀ/n‖, by which the consensus error is multiplied at "
+                "most in an exchange, against the iteration k, with γ^k = 1/(k + 1) (no unit). "
+                "Left: formula, measurement by singular values, and the article's entries, at μ = "
+                "0.5. Right: its distance from 1, for several graphs; lines are the formula μγ^k, "
+                f"marks are measured ({sizes}). Nothing is random here.",
                 rows,
                 lambda: _figure(rows),
             )

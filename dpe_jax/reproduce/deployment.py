@@ -381,8 +381,8 @@ def _keys(keys: list[Row], rows: list[Row], found: Swept) -> Table:
         "agents one after the other (one sample; single ones vary widely), slots in a plaintext "
         "(coordinates that one ciphertext carries) and their bits, which are the same for every δ; "
         "what they would be if they were fitted to δ, over all δ of the sweep; ciphertexts in a "
-        f"message, bytes an iteration over all {len(network.edges)} links, and the median time of "
-        "an encrypted iteration.",
+        f"message, bytes an iteration over all {len(network.edges)} links, and the time of an "
+        "encrypted iteration, the median over δ of the medians.",
         (
             Column("key_bits", "key", "bits", digits="d"),
             Column("seconds", "generation", "s"),

@@ -50,9 +50,11 @@ def drawings(
         Drawing(
             "wall-clock",
             f"Left: milliseconds of one encrypted iteration by key length, {told.replays}; bars: "
-            "quartiles. Right: wall-clock time until the mean of F(x_i) − F* is at the target "
-            f"{told.target:.3g}, for each δ and key length; with ≈ by the predicted iterations, "
-            f"where no simulation comes so far. {told.sample}.",
+            "quartiles. δ changes no operation of an iteration, so that what differs between δ of "
+            "one key length is the clock's doing. Right: wall-clock time until the mean of F(x_i) "
+            f"− F* is at the target {told.target:.3g}, iterations times the milliseconds at the "
+            "left, for each δ and key length (darker: longer). ≈: iterations as predicted, since "
+            f"none of those simulated is at the target. {told.sample}.",
             [{key: row[key] for key in kept} for row in rows],
             lambda: _clock(rows, deltas),
         ),

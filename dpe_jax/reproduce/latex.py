@@ -94,6 +94,18 @@ def text(plain: str) -> str:
     ValueError for a letter that is not known here.
     """
     found, end = [], 0
+    for number in _POWER.finditer(plain):
+        found += [_symbols(plain[end : number.start()]), rf"\ensuremath{{{_number(number[0])}}}"]
+        end = number.end()
+    return "".join([*found, _symbols(plain[end:])])
+
+
+_POWER = re.compile(r"(?<![\w.])-?\d+(\.\d+)?e[-+]\d+(?!\w)")
+"""A number that Python wrote with a power of ten, within a text."""
+
+
+def _symbols(plain: str) -> str:
+    found, end = [], 0
     for symbol in _SYMBOL.finditer(plain):
         letter, accent, indices, star = symbol.groups()
         if not (accent or indices or star):
@@ -143,7 +155,7 @@ def cell(value: Any, digits: str) -> str:
             return "not a number" if math.isnan(value) else f"${'-' * (value < 0)}\\infty$"
         if value == 0:
             return "$0$"
-        return f"${_number(format(value, digits))}$"
+        return f"${_number(_formatted(value, digits))}$"
     return text(str(value))
 
 
@@ -159,7 +171,21 @@ def interval(value: str, digits: str) -> str:
 def _ends(value: str, digits: str) -> list[str]:
     found = _INTERVAL.fullmatch(value)
     assert found is not None  # only intervals come here
-    return [end if end == "∞" else format(float(end), digits) for end in found.groups()]
+    return [end if end == "∞" else _formatted(float(end), digits) for end in found.groups()]
+
+
+def _formatted(value: int | float, digits: str) -> str:
+    """A number; thousands that `.3g` would round are written out, 1,533 and not 1.53e+03."""
+    whole = digits.endswith("g") and 10 ** _significant(digits) - 0.5 <= abs(value) < _MILLION
+    return format(value, ",.0f" if whole else digits)
+
+
+def _significant(digits: str) -> int:
+    return int(digits.strip(".g") or 6)
+
+
+_MILLION = 1e6
+"""From here on a number has a power of ten."""
 
 
 def _number(written: str) -> str:
@@ -260,12 +286,12 @@ def _plain(value: Any, digits: str) -> str:
     """A number, an interval or a text, before LaTeX."""
     if isinstance(value, str):
         return f"[{', '.join(_ends(value, digits))}]" if _INTERVAL.fullmatch(value) else value
-    return format(value, digits)
+    return _formatted(value, digits)
 
 
 def _scientific(table: Table, place: int) -> str:
     """.3g as .2e: as many digits."""
-    return f".{max(0, int(table.columns[place].digits.strip('.g') or 6) - 1)}e"
+    return f".{max(0, _significant(table.columns[place].digits) - 1)}e"
 
 
 _LINE, _GAP, _LONG, _LONG_HEAD = 112, 3, 24, 12

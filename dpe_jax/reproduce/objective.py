@@ -51,11 +51,12 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
     drawings = [
         Drawing(
             "objective",
-            "Objective F at the mean state x̄_k of five agents, against the iteration k (left), and "
+            "Objective F at the mean state x̄_k of five agents against the iteration (left; axes "
+            "show k + 1, so that the start at k = 0 has a place on them), and "
             f"its distance from the minimum F* (right): mean and 5–95 % band over {shape}, for the "
             "proposed, the conventional and the centralized method on the same random draws; thin "
-            "coloured lines are the edges of the bands. Grey: three single runs of the proposed "
-            "method. F has no unit.",
+            "coloured lines are the edges of the bands. Grey, left: three single runs of the "
+            "proposed method. F has no unit.",
             _objective_rows(stored, found),
             lambda: _objective(stored, found),
         ),

@@ -158,10 +158,10 @@ def _reduced(settings: Settings) -> str:
     if (whole.runs, whole.iterations) == (settings.runs, settings.iterations):
         return ""
     return (
-        f"`dpe audit {settings.preset}` has {whole.runs} runs of {whole.iterations} iterations "
-        f"where this audit has {settings.runs} of {settings.iterations}; since upper ends of "
-        "intervals count, fewer runs can look more private, and a score may depend on the length, "
-        "so that single scores differ."
+        f"The command “dpe audit {settings.preset}” has {whole.runs} runs of {whole.iterations} "
+        f"iterations where this audit has {settings.runs} of {settings.iterations}; since upper "
+        "ends of intervals count, fewer runs can look more private, and a score may depend on the "
+        "length, so that single scores differ."
     )
 
 

@@ -61,9 +61,10 @@ def _made(found: Swept, settings: Settings, predicting: Work) -> Made:
     target = settings.target * float(predicted[0, 0])
     rows = _rows(found, predicted, target)
     config = settings.experiment
+    first = found.simulations[0]
     sample = (
-        f"{config.runs} runs each, n = {found.simulations[0].problem.agents}, "
-        f"d = {found.simulations[0].problem.dim}; intervals: 95 %, bootstrap over runs"
+        f"{config.runs} runs each, n = {first.problem.agents}, d = {first.problem.dim}, "
+        f"{_start(first)}; intervals: 95 %, bootstrap over runs"
     )
     return Made(
         [_drawing(rows, settings, target, sample)],
@@ -230,10 +231,27 @@ def _drawing(rows: list[dict[str, Any]], settings: Settings, target: float, samp
         f"runs). Right: iterations until the mean of F(x̄) − F* stays at or below {target:.3g}, "
         f"{settings.target:g} of its start. Black lines: the recursion of means and variances, "
         "which simulates nothing and takes states as normal where it rounds. None: stepsizes that "
-        "are not random. Families of one variance stand side by side; no axis begins at 0, and "
-        f"variances are not drawn to scale. {sample}.",
+        "are not random. Families of one variance stand side by side; vertical axes do not begin "
+        f"at 0, and variances are not drawn to scale. {_together(rows)} {sample}.",
         rows,
         draw,
+    )
+
+
+def _start(simulation: Simulation) -> str:
+    """Where the states begin."""
+    rows = np.unique(np.atleast_2d(simulation.start), axis=0)
+    if len(rows) > 1:
+        return "a start x_0 for each agent"
+    return f"x_0 = ({', '.join(f'{value:g}' for value in rows[0])})"
+
+
+def _together(rows: list[dict[str, Any]]) -> str:
+    """That gaps are no separate trials."""
+    shares = [row["gap"] / row["gap_predicted"] for row in rows]
+    return (
+        "All configurations share their random draws, so that gaps stray together: "
+        f"they are {min(shares):.3f} to {max(shares):.3f} times what is predicted."
     )
 
 
@@ -295,7 +313,7 @@ def _table(rows: list[dict[str, Any]], settings: Settings, target: float, sample
         f"stepsizes: gap, the mean of F(x̄) − F* at k = {last}; its ratio to that without random "
         f"stepsizes; and iterations until the gap stays at or below {target:.3g} (a dash: not by "
         f"k = {last}). Negative: whether multipliers may be. Predicted: the recursion of means and "
-        f"variances, which takes states as normal where it rounds. {sample}.",
+        f"variances, which takes states as normal where it rounds. {_together(rows)} {sample}.",
         columns,
         shown,
     )
@@ -306,5 +324,6 @@ def _differs(settings: Settings) -> str:
         "The paper proves convergence for stepsizes of any mean and variance that fit its "
         "conditions, and varies no distribution. Here families with one mean and four variances "
         "are compared on a quadratic of our own with the paper's number of agents; on other "
-        "problems families may differ, and tails of single runs do (docs/sensitivity.md)."
+        "problems families may differ. Tails of single runs are not compared here; "
+        "docs/sensitivity.md has their quantiles, which follow the variance as well."
     )
