@@ -140,7 +140,7 @@ def _table(study: Study, shape: str) -> Table:
         f"The certificate: {shape}; ε and errors in units of the error at the start, e_0. Runs "
         f"beyond ε are counted in the tail k ≥ K/{TAIL}, from the record point {tail} on; bounds "
         f"of the share of all runs, rounded up, hold with {100 * CONFIDENCE:g} %. β: the mean of "
-        " the largest errors falls like k^−β in the tail.",
+        "the largest errors falls like k^−β in the tail.",
         (
             Column("method", "method"),
             Column("epsilon", "ε", digits="g"),
