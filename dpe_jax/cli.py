@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
             help="keep blocks in flight every so often (60 seconds)",
         )
 
-    sub = command("reproduce", "Make every figure and table of the paper and the article.")
+    sub = command("reproduce", "Make the figures and tables of what an article tells of the paper.")
     sub.add_argument("--quick", action="store_true", help="few runs: some two minutes")
     sub.add_argument("--full", action="store_true", help="as many runs as a paper: over an hour")
     sub.add_argument(

@@ -1,4 +1,4 @@
-"""The command `dpe reproduce`: every figure and table of the paper and the article."""
+"""The command `dpe reproduce`: figures and tables of what an article tells of the paper."""
 
 import argparse
 import contextlib
@@ -180,12 +180,14 @@ def _show(screen: Console, out: Path, record: Mapping[str, Any]) -> None:
 
 
 def _claims(out: Path, record: Mapping[str, Any]) -> list[str]:
-    """Which of the article's privacy claims hold when measured; nothing without that part."""
+    """Which of the article's privacy claims hold; nothing where all do, or without that part."""
     if claimed.PART not in record["parts"]:
         return []
     folder = Folder(out / claimed.PART)
     found = claimed.claims(folder, folder.model(MANIFEST, Part))
     against = [f"  {one.name}: {one.detail}" for one in found if not one.holds]
     held = f"{len(found) - len(against)} of {len(found)}"
-    told = f"{held} of the article's privacy claims hold when measured; not:"
+    told = (
+        f"{held} of the article's privacy claims hold when measured (reconstructed protocol); not:"
+    )
     return [told, *against] if against else []

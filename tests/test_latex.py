@@ -139,11 +139,14 @@ def test_long_texts_are_broken_only_in_a_table_that_is_too_wide() -> None:
     assert r"\begin{tabular}{llr}" in latex.document(table)
     assert r"what & \shortstack{why it is\\so, in words} & n" in latex.document(table)
     check(latex.document(table))
+    assert "{table}" in latex.document(table)
     wide = table._replace(rows=[row | {"why": 5 * row["why"]}])
     assert re.search(
         r"\{l>\{\\raggedright\\arraybackslash\}p\{\d+\.\dem\}r\}", latex.document(wide)
     )
     check(latex.document(wide))
+    # Both columns of a page that has two.
+    assert latex.document(wide).count("{table*}") == 2
 
 
 def check(text: str) -> None:

@@ -48,7 +48,7 @@ def test_claims_that_do_not_hold_stand_beside_the_checks(
     folder = tmp_path / "out"
     made = part(folder, "privacy", "Privacy", tables={"claims": CLAIMS}, checks=checks)
     found, shown, said = read(whole(folder, [made]), capsys)
-    told = "1 of 2 of the article's privacy claims hold when measured"
+    told = "1 of 2 of the article's privacy claims hold when measured (reconstructed protocol)"
     assert said["claims"] == {
         "hold": 1,
         "measured": 2,
@@ -77,7 +77,7 @@ def test_claims_that_all_hold_are_good_and_without_the_part_none_are_counted(
     found, shown, said = read(whole(folder, [made]), capsys)
     assert said["claims"] == {"hold": 1, "measured": 1, "contradicted": []}
     assert banners(found) == ["none", "pass"]
-    assert "hold when measured\n" in shown
+    assert "hold when measured (reconstructed protocol)\n" in shown
     found, shown, said = read(reproduction(tmp_path / "other"), capsys)
     assert "claims" not in said
     assert "article's privacy claims" not in found.text + shown

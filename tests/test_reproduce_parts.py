@@ -135,7 +135,7 @@ def test_objective_can_fail(tmp_path: Path) -> None:
     tables = asked.model_dump(mode="json", exclude_none=True)
     tables["experiment"]["methods"]["encrypted"]["stepsize"]["scale"] = 1e-4
     found = made(objective, parse(objective.Settings, tables), tmp_path)
-    assert "proposed and conventional reach the same minimum" in failed(found)
+    assert "proposed and conventional end within 1% of the distance at the start" in failed(found)
     assert "encrypted: F(x̄) − F* falls" in failed(found)
 
 
@@ -249,7 +249,7 @@ def test_convergence(tmp_path: Path) -> None:
     asked = parse(convergence.Settings, tables)
     found = made(convergence, asked, tmp_path)
     looked_at(found, tmp_path)
-    assert failed(found) == ["encrypted: almost sure convergence"]
+    assert failed(found) == ["proposed: accepted"]
     assert len(found.checks) == 3
     rows = {row["method"]: row for row in found.tables[0].rows}
     assert rows["control: equal decay, γ = λ"]["verdict"] == "refused"
@@ -338,6 +338,27 @@ def test_accuracy(compared: tuple[Made, Path]) -> None:
     assert all_hold.detail == "all 2 hold: sound (2)"
 
 
+def test_scores_far_below_are_written_and_not_drawn() -> None:
+    rows = [
+        {"preset": "a", "metric": "test_accuracy", "method": name, "mean": mean}
+        | {"mean_low": mean - 0.001, "mean_high": mean + 0.001}
+        for name, mean in (
+            ("proposed", 0.97),
+            ("conventional", 0.98),
+            ("geometric DP", 0.945),
+            ("tailored DP", 0.3),
+        )
+    ]
+    # Down to 0.97 − 0.03.
+    assert accuracy._least(rows) == pytest.approx(0.94)
+    with drawing.style():
+        (axes,) = accuracy._scores(rows).axes
+    assert [text.get_text() for text in axes.texts] == ["◁ 0.30"]
+    dots = [line.get_xdata() for line in axes.lines if line.get_marker() == "o"]
+    assert [float(np.asarray(x)[0]) for x in dots] == [0.97, 0.98, 0.945]
+    assert axes.get_xlim()[0] > 0.9
+
+
 def test_accuracy_sees_a_method_that_is_not_nearer(compared: tuple[Made, Path], tmp_path) -> None:
     from dpe_jax.compare import compare
 
@@ -349,8 +370,11 @@ def test_accuracy_sees_a_method_that_is_not_nearer(compared: tuple[Made, Path], 
         else row
         for row in comparison.rows
     )
-    [check] = accuracy._nearer({"hospitals": dataclasses.replace(comparison, rows=worse)})
+    found = {"hospitals": dataclasses.replace(comparison, rows=worse)}
+    [check] = accuracy._nearer(found, {"hospitals": 0.6931})
     assert not check.passed
+    private = comparison.row("gap_mean_state", "geometric-dp").mean
+    assert check.detail.endswith(f", {private / 0.6931:.1%} of the start")
     unknown = {"presets": {"no-preset": {"runs": 8, "iterations": 9}}}
     asked = settings("accuracy", accuracy, unknown)
     with pytest.raises(InputError, match="presets with encrypted"):

@@ -81,7 +81,7 @@ def falling(audit: Any, **accuracy: Any) -> Any:
 
 def test_checks_fail_with_what_they_are_about() -> None:
     falls = "the proposed method's gap still falls at the end"
-    public = "conventional: whoever listens has single gradients"
+    public = "conventional DSGD: whoever listens has single gradients"
     fixed = "fixed: with the states single gradients come back"
     blind = "listening to encrypted links gives nothing to compute with"
     sound = judged(falling(made_audits.audit(), falls=near(0.5)))

@@ -164,9 +164,10 @@ class Page:
 
     @property
     def claims_told(self) -> str:
-        """2 of 6 of the article's privacy claims hold when measured."""
+        """2 of 6 of the article's privacy claims hold when measured (reconstructed protocol)."""
         held = sum(one.holds for _, one in self.claims)
-        return f"{held} of {len(self.claims)} of the article's privacy claims hold when measured"
+        told = f"{held} of {len(self.claims)} of the article's privacy claims hold when measured"
+        return f"{told} (reconstructed protocol)"
 
     @property
     def finished(self) -> bool:

@@ -23,8 +23,11 @@ def whole(folder: Folder) -> Page:
         "Encrypted decentralized optimization, reproduced",
         (
             "Zhou, Chen, Zhi and Gao (arXiv:2604.21381) let agents on a network minimise a shared "
-            "objective over encrypted links. Each part below is a figure, a table or a claim of "
-            "the paper or of the article on it, made from simulations that were run for this page.",
+            "objective over encrypted links. Each part below is a figure, a table or a claim of an "
+            "article on their paper, “The Algorithm That Lets AI Networks Collaborate Without "
+            "Seeing Each Other's Secrets”, or a question that it leaves open, made from "
+            "simulations that were run for this page. The body of the paper was not at hand: what "
+            "is said of it is what the article tells.",
         ),
         (
             ("scale", manifest.scale),

@@ -13,7 +13,7 @@ from dpe_jax.folder import CERTIFICATE, write_json
 from dpe_jax.reproduce import curves, part
 from dpe_jax.reproduce.part import Column, Drawing, Made, Table, Work
 from dpe_jax.results import Stored
-from dpe_jax.summary import certified, convergence_checks
+from dpe_jax.summary import Check, certified
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,8 +24,8 @@ SOURCE = (
     "The article has no figure of it."
 )
 DIFFERS = (
-    "The paper proves a limit; runs of finite length cannot. What is certified is stated in the "
-    "caption, and four methods that break a condition each are put to the same test, which has to "
+    "The theorem is about a limit, which runs of finite length cannot show. What is certified is "
+    "stated below, and methods that break a condition each are put to the same test, which has to "
     "refuse them."
 )
 
@@ -59,23 +59,35 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
         [
             Drawing(
                 "certificate",
-                "Left: share of runs whose largest error max_i ‖x_i − x*‖ at any iteration k ≥ m "
-                f"exceeds ε = {checks.certify[0]:g} e_0: upper {100 * CONFIDENCE:g} % bounds "
+                "Left: share of runs whose largest error max_i ‖x_i − x*‖ at any iteration from m "
+                f"to K exceeds ε = {checks.certify[0]:g} e_0: upper {100 * CONFIDENCE:g} % bounds "
                 "(Clopper–Pearson), shaded down to the share that was counted, against m; e_0 is "
                 f"the error at the start. {_beyond(study)}Accepted is a bound of at most "
                 f"{100 * LEVEL:g} % at m = K/{TAIL} (at the record point m = {tail}), if the error "
                 "still falls. Right: median (line) to 99 % quantile (shaded) of that largest "
                 "error, in units of e_0, with ε and the predicted slope of the methods that are to "
                 "be accepted; measured slopes are in the table. Controls break a condition each; "
-                f"equal decay: γ = λ = 1/(k + 1). {shape}.",
+                f"equal decay: γ = λ = 1/(k + 1). {_grids(stored)}{shape}.",
                 rows,
                 lambda: _figure(stored, study),
             )
         ],
         [_table(study, shape)],
-        convergence_checks(study),
+        _checks(study),
         f"{DIFFERS} {study.meaning()}",
     )
+
+
+def _checks(study: Study) -> list[Check]:
+    """That every method is accepted, and every control refused."""
+    return [
+        Check(
+            f"{curves.named(name)}: {'refused' if name in study.controls else 'accepted'}",
+            study.as_expected(name),
+            study.told(name),
+        )
+        for name in study.certificates
+    ]
 
 
 def _figure(stored: Stored, study: Study) -> "Figure":
@@ -118,6 +130,24 @@ def _beyond(study: Study) -> str:
     return f"Lines at 1 lie on each other ({'; '.join(always)}). " if len(always) > 1 else ""
 
 
+def _grids(stored: Stored) -> str:
+    """The quantization steps, where they are not one."""
+    steps: dict[float, list[str]] = {}
+    for name, method in stored.config.methods.items():
+        delta = getattr(method, "delta", None)
+        if delta is not None:
+            steps.setdefault(delta, []).append(curves.named(name))
+    if len(steps) < 2:
+        return ""
+    usual = max(steps, key=lambda delta: len(steps[delta]))
+    others = [
+        f"δ = {delta:g} in {' and '.join(names)}"
+        for delta, names in steps.items()
+        if delta != usual
+    ]
+    return f"Quantization steps: {', '.join(others)}, δ = {usual:g} elsewhere. "
+
+
 def _table(study: Study, shape: str) -> Table:
     tail = next(iter(study.certificates.values())).tail
     rows = [
@@ -129,7 +159,7 @@ def _table(study: Study, shape: str) -> Table:
             "settles": exceedance.settles_from,
             "final": found.final / found.start,
             "rate": None if found.rate is None else found.rate.exponent,
-            "predicted": found.predicted,
+            "predicted": None if name in study.controls else found.predicted,
             "verdict": "accepted" if exceedance.accepted else "refused",
         }
         for name, found in study.certificates.items()
@@ -140,7 +170,8 @@ def _table(study: Study, shape: str) -> Table:
         f"The certificate: {shape}; ε and errors in units of the error at the start, e_0. Runs "
         f"beyond ε are counted in the tail k ≥ K/{TAIL}, from the record point {tail} on; bounds "
         f"of the share of all runs, rounded up, hold with {100 * CONFIDENCE:g} %. β: the mean of "
-        "the largest errors falls like k^−β in the tail.",
+        "the largest errors falls like k^−β in the tail; it is predicted where all conditions "
+        "hold.",
         (
             Column("method", "method"),
             Column("epsilon", "ε", digits="g"),

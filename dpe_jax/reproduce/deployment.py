@@ -88,12 +88,12 @@ def _made(found: Swept, settings: Settings, predicting: Work, replaying: Work) -
 
 
 _DIFFERS = (
-    "Neither the paper nor the article measures this; the article leaves it open. Times are of "
+    "The article tells of no measurement of this, and leaves it open. Times are of "
     "this implementation on this machine, with packed ciphertexts, the Chinese remainder theorem "
     "and short exponents, and of no network: messages take no time. The range of the levels is "
     "fixed at |q| ≤ 2²⁸ here, so slots do not depend on δ; the table says what they would be if "
-    "they were fitted to δ. Keys of 1024 bits are too short to protect anything, and are here for "
-    "comparison only."
+    "they were fitted to δ. Keys of 1024 bits are shorter than is recommended today, and are here "
+    "for comparison only."
 )
 
 
@@ -344,7 +344,8 @@ def _times(rows: list[Row], told: "deployment_figure.Told") -> Table:
         "wall-clock",
         f"Wall-clock and traffic until the target of {told.target:.3g} is reached (a dash: not "
         f"reached), for each quantization step δ and key length: {told.replays}, with quartiles; "
-        f"set-up not included. {told.sample}. 95 % intervals are those of the iterations.",
+        f"set-up not included. Where the target is not reached the figure has what is predicted. "
+        f"{told.sample}. 95 % intervals are those of the iterations.",
         (
             Column("delta", "δ", digits=".5g"),
             Column("key_bits", "key", "bits", digits="d"),

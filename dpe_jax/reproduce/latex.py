@@ -212,10 +212,12 @@ def document(table: Table) -> str:
     """A LaTeX document of one table with its caption.
 
     A paper with the packages `standalone`, `array`, `booktabs` and `graphicx` reads the file by
-    `\\input`.
+    `\\input`. Where a page has two columns a wide table has both.
     """
     columns = [_written(table, place) for place in range(len(table.columns))]
     heads = [head(column) for column in table.columns]
+    wide = sum(_width(table, place) + _GAP for place in range(len(columns))) > _COLUMN
+    kind = "table*" if wide else "table"
     lines = [
         "% Compile this by itself, or \\input it into a paper that has",
         r"% \usepackage{standalone,array,booktabs,graphicx}. It is shrunk only if it is too wide.",
@@ -225,7 +227,7 @@ def document(table: Table) -> str:
         r"\usepackage{array,booktabs,graphicx}",
         r"\usepackage[margin=1in]{geometry}",
         r"\begin{document}",
-        r"\begin{table}",
+        rf"\begin{{{kind}}}",
         r"\centering\footnotesize",
         rf"\caption{{{text(table.caption)}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
@@ -236,7 +238,7 @@ def document(table: Table) -> str:
         *(" & ".join(cells) + r" \\" for cells in zip(*columns, strict=True)),
         r"\bottomrule",
         r"\end{tabular}}",
-        r"\end{table}",
+        rf"\end{{{kind}}}",
         r"\end{document}",
     ]
     return "\n".join(lines) + "\n"
@@ -294,8 +296,9 @@ def _scientific(table: Table, place: int) -> str:
     return f".{max(0, _significant(table.columns[place].digits) - 1)}e"
 
 
-_LINE, _GAP, _LONG, _LONG_HEAD = 112, 3, 24, 12
-"""Letters: of a line, of the space between columns, and of cells and heads that may be broken."""
+_LINE, _COLUMN, _GAP, _LONG, _LONG_HEAD = 112, 56, 3, 24, 12
+"""Letters: of a line, of one of two columns, of the space between columns of a table, and of cells
+and heads that may be broken."""
 
 _EM = 0.5
 """Width of a letter."""

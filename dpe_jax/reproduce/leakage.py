@@ -130,7 +130,7 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
         drawings,
         [_table(rows, [view for _, _, view in jobs], chance, settings)],
         _checks(rows, chance),
-        _differs(found, chance["digits"]),
+        _differs(found, chance["digits"], rows),
     )
 
 
@@ -322,13 +322,14 @@ def _gallery(
     }[name]
     return Drawing(
         name,
-        f"{shown} of {len(of.pictures.labels)} {what}, each reconstructed from one stochastic "
-        f"gradient of batch 1 through a network {of.network.describe()} at iteration "
+        f"The first {shown} of {len(of.pictures.labels)} {what}, each reconstructed from one "
+        f"stochastic gradient of batch 1 through a network {of.network.describe()} at iteration "
         f"{settings.iteration}, with PSNR in dB (exact: an MSE below {_EXACT}). Wire: whoever "
         "listens has the states of conventional DSGD, and ciphertexts of the proposed method. "
         "Neighbors: all neighbors together decrypt single replies. "
         f"{_explained([view for view, _ in drawn], settings)} Who sees nothing and says the mean "
-        f"picture reaches {chance:.3g} dB. In the CSV file {_CAPPED}.",
+        f"picture reaches {chance:.3g} dB. In the CSV file, which has all views and targets, "
+        f"{_CAPPED}.",
         numbers,
         figure,
     )
@@ -380,17 +381,21 @@ def _table(
     )
 
 
-def _differs(found: dict[str, dict[str, Any]], chance: float) -> str:
+def _differs(found: dict[str, dict[str, Any]], chance: float, rows: list[dict[str, Any]]) -> str:
     informed, plain = found["levels, informed"], found["levels"]
     blind, public = found["ciphertexts"], found["conventional"]
+    photographs = next(
+        row for row in rows if row["pictures"] == "photographs" and row["key"] == "levels"
+    )
     return (
         "The article shows one picture and no reconstruction under the proposed method. Here "
         f"conventional DSGD gives {public['exact']} of {public['targets']} digits back exactly, "
         f"and ciphertexts {blind['recognisable']} recognisably, as the article has it. But a "
         "coalition of all neighbors, which decrypts single replies and knows the law of the random "
         f"multipliers, has {informed['recognisable']} of {informed['targets']} digits recognisably "
-        f"({informed['psnr']:.3g} dB in the median; {chance:.3g} dB without any view), which the "
-        "article's claim of protection against all neighbors together contradicts. Plain gradient "
+        f"({informed['psnr']:.3g} dB in the median; {chance:.3g} dB without any view) and "
+        f"{photographs['recognisable']} of {photographs['targets']} photographs, against the "
+        "article's claim of protection from all neighbors together. Plain gradient "
         f"matching ({plain['psnr']:.3g} dB) does not show it. Small networks with random "
         "parameters and batches of one picture are the easiest case for an attacker, who also "
         "knows the parameters."

@@ -32,6 +32,9 @@ DIFFERS = (
 _GAP = "gap_mean_state"
 _METRICS = (_GAP, "error_worst_agent", "consensus_error")
 PROPOSED, CONVENTIONAL = "encrypted", "conventional"
+_SAME = 0.01
+"""Effectively the same minimum: gaps that differ by less, relative to the gap at the start."""
+
 _SINGLE = drawing.COLOURS[-1]
 """Of single runs."""
 
@@ -65,7 +68,9 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
             "Largest distance of any agent's state x_i from the minimizer x* (left), and the "
             "consensus error (root of the agents' mean squared distance from x̄, right), in units "
             f"of x: mean and 5–95 % band over {shape}. The black line has the slope that is "
-            "predicted for large k. Centralized SGD has one state, so no consensus error.",
+            "predicted for large k, at a height of its own. All agents begin at one state, so that "
+            "consensus errors begin at k = 1. Centralized SGD has one state, so no consensus "
+            "error.",
             curves.rows(stored, {metric: found[metric] for metric in _METRICS[1:]}),
             lambda: _agents(stored, found),
         ),
@@ -96,11 +101,11 @@ def _same_minimum(stored: Stored) -> Check:
     interval = row.difference_interval
     told = f" [{interval.low:.2e}, {interval.high:.2e}]" if interval else ""
     return Check(
-        "proposed and conventional reach the same minimum",
-        row.difference is not None and share < 0.01,
-        f"mean F(x̄) of the proposed method is {minimum + row.mean:.6f}, {row.difference:.2e}{told} "
-        f"above conventional DSGD's (paired, 95 %), {share:.2%} of the distance at the start; "
-        f"F* = {minimum:.6f}",
+        f"proposed and conventional end within {_SAME:.0%} of the distance at the start",
+        row.difference is not None and share < _SAME,
+        f"mean F(x̄) of the proposed method is {minimum + row.mean:.6f}, "
+        f"{row.difference:.2e}{told} above conventional DSGD's (paired, 95 %), {share:.2%} of the "
+        f"distance at the start; F* = {minimum:.6f}",
     )
 
 

@@ -13,6 +13,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+STILL = 0.1
+"""F(x̄) − F* falls to the end if the lower end of its exponent is above this."""
+
+_METHODS = (
+    "Link factors: private random weights for each link; signed: multipliers that may be negative; "
+    "factors: private weights for each coordinate, too; ternary: states rounded at random to −r, 0 "
+    "or r (Wang, Başar 2023); function and state sharing: random shares that cancel in sums over "
+    "agents (Gade, Vaidya 2018 and 2017); geometric and tailored DP: Laplace noise that decays "
+    "(Huang, Mitra, Vaidya 2015) or grows (Wang, Nedić 2023)."
+)
+"""What is behind the names of the rows."""
+
 _LONG = 16
 """Letters of a name that fit into a line."""
 
@@ -89,6 +101,23 @@ def shown(found: Estimate) -> str:
 
 def _percent(found: Estimate) -> str:
     return f"{100 * found.value:.2g} [{100 * found.low:.2g}, {100 * found.high:.2g}] %"
+
+
+def rule() -> str:
+    """What scores mean, and what is behind the names of the methods."""
+    return (
+        f"0: a single gradient or the state is recovered (relative error ≤ {RECOVERED:g}, or the "
+        "state within δ in 95 % of runs); 1: "
+        f"signs of gradients (≤ {100 * WRONG_SIGNS:g} % wrong), their long-run mean, the whole "
+        f"cost or roughly the state (≤ {ROUGHLY:g}); 2: something is learned (≤ {SOMETHING:g}, or "
+        f"≤ {100 * GUESSED_SIGNS:g} % of signs wrong); 3: nothing that was tried is "
+        f"{100 * (1 - SOMETHING):.0f} % better than a guess. Upper ends of 95 % "
+        "intervals count, of the attack that does best in the other half of the runs. Colluding: "
+        "all neighbors and the wire, so that none is left to trust. Exact convergence: 3 where "
+        f"F(x̄) − F* still falls at the end, with an exponent above {STILL:g}, else 0, wherever it "
+        "has come to by then; at so few iterations the exponent is not that of the limit. "
+        f"{_METHODS}"
+    )
 
 
 def times(ratio: float) -> str:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 TITLE = "Runs verified with real encryption"
 SOURCE = (
-    "The paper's protocol, step by step: what is simulated as integers, exchanged as Paillier "
-    "ciphertexts"
+    "The protocol that the article describes, step by step: what is simulated as integers, "
+    "exchanged as Paillier ciphertexts"
 )
 
 _REPORTS = "verifications.json"
@@ -304,7 +304,8 @@ def _refused(controls: list[Control], settings: Settings) -> Table:
     return Table(
         "controls",
         f"Negative controls: copies of a trace of {settings.control} in each of which one integer "
-        "is one unit off, and what the replay says of them.",
+        "is one unit off, and what the replay says of them. A replay computes states from "
+        "increments, so that a changed increment is seen in the state.",
         (
             Column("changed", "changed"),
             Column("lane", "lane", digits="d"),
@@ -320,9 +321,9 @@ def _refused(controls: list[Control], settings: Settings) -> Table:
 
 def _differs(settings: Settings) -> str:
     return (
-        "The paper describes the protocol and shows simulations; whether the two agree is not "
-        f"shown there. Here {len(settings.iterations)} presets are simulated for a few iterations "
-        "and replayed, all agents on one machine, with the same key pairs in all presets. "
-        "Randomness of rounding and of weight factors comes from the seed in both. "
+        "The article describes the protocol and tells of simulations; of a test that the two agree "
+        f"it does not tell. Here {len(settings.iterations)} presets are simulated for a few "
+        "iterations and replayed, all agents on one machine, with the same key pairs in all "
+        "presets. Randomness of rounding and of weight factors comes from the seed in both. "
         "`dpe run PRESET --trace 0,1` and `dpe verify` do it for whole runs, with new keys."
     )
