@@ -1,6 +1,8 @@
 """The command `dpe`."""
 
 import argparse
+import errno
+import io
 import os
 import signal
 import sys
@@ -22,12 +24,20 @@ from dpe_jax.errors import InputError, OptimumError, WorkerDiedError
 
 DONE, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 2, 130, 141
 
+_OF_PATHS_AND_DISKS = errno.ENAMETOOLONG, errno.ENOSPC, errno.EDQUOT, errno.EROFS
+"""What the system says of a path, or of where stdout goes, and not of a fault of ours."""
+
 
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose refusals are one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_INPUT, _line(message))
+
+
+def _silence() -> None:
+    """Nothing more goes to stdout: Python would fail once more when it flushes at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _line(message: object) -> str:
@@ -283,6 +293,10 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     parser = _parser()
+    for stream in (sys.stdout, sys.stderr):
+        # A letter that a terminal does not know is no reason to lose what was computed.
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(errors="replace")
     if threading.current_thread() is threading.main_thread():
         # A polite end is an interrupt as well.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -301,7 +315,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return DONE
         from dpe_jax import commands
 
-        return commands.run(options)
+        status = commands.run(options)
+        sys.stdout.flush()
+        return status
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else BAD_INPUT
     except InputError as error:
@@ -314,9 +330,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(_line(f"out of memory: expected fewer runs, points or agents: {error}"))
         return BAD_INPUT
     except BrokenPipeError:
-        # The reader of stdout has gone; Python would fail once more when it flushes at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()
         return PIPE_CLOSED
+    except OSError as error:
+        if error.errno not in _OF_PATHS_AND_DISKS:
+            raise
+        named = f"{error.filename}: " if error.filename else "stdout: "
+        if not error.filename:
+            _silence()
+        sys.stderr.write(_line(f"{named}expected a place that can be used ({error.strerror})"))
+        return BAD_INPUT
     except WorkerDiedError as error:
         sys.stderr.write(_line(error))
         return BAD_INPUT

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from rich import box
 from rich.console import Console
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the parsed command; returns the exit status."""
     # On a terminal, lines are broken between words; elsewhere a message is one line.
     narrow = sys.stderr.isatty()
-    log = Console(stderr=True, highlight=False, markup=False, soft_wrap=not narrow)
+    log = _Console(stderr=True, highlight=False, markup=False, soft_wrap=not narrow)
     command = {
         "presets": _presets,
         "plot": _plot,
@@ -83,7 +83,16 @@ def _screen() -> Console:
     """Standard output; where it is no terminal, as wide as COLUMNS says, or as tables are."""
     asked = os.environ.get("COLUMNS", "")
     width = None if sys.stdout.isatty() or (asked.isdecimal() and int(asked) > 0) else 120
-    return Console(highlight=False, markup=False, width=width)
+    return _Console(highlight=False, markup=False, width=width)
+
+
+@final
+class _Console(Console):
+    """One whose reader may leave: Rich would end the program as if a check had failed."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the program."""
+        raise BrokenPipeError
 
 
 def _presets(

@@ -174,6 +174,25 @@ def contents(folder: Path, known: Mapping[str, str] | None = None) -> dict[str, 
     return held
 
 
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file in a folder but its manifest, and one of each store, by their paths.
+
+    What is hidden does not count, nor a page that was made of the rest.
+    """
+    found = {}
+    for place in [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]:
+        within = place.relative_to(folder)
+        if any(name.endswith(".zarr") for name in within.parts):
+            continue
+        for path in sorted(path for path in place.iterdir() if path.is_file()):
+            if path != folder / MANIFEST and path.name != REPORT and path.name[0] != ".":
+                found[(within / path.name).as_posix()] = digest(path)
+        for name, held in contents(place).items():
+            if name.endswith(".zarr"):
+                found[(within / name).as_posix()] = held["sha256"]
+    return found
+
+
 def write_json(path: Path, value: Any, *, compact: bool = False) -> None:
     """A JSON file, written whole; a number that JSON cannot hold becomes null.
 
@@ -202,9 +221,13 @@ def jsonable(value: Any) -> Any:
     return value if value is None or isinstance(value, str) else str(value)
 
 
+def _no_number(name: str) -> None:
+    raise json.JSONDecodeError(f"{name} is no number of JSON", "", 0)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; JSONDecodeError if there is none."""
-    value = json.loads(path.read_text(encoding="utf-8"))
+    value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     if not isinstance(value, dict):
         raise json.JSONDecodeError(f"{path.name} is no object", "", 0)
     return value

@@ -23,7 +23,7 @@ def run_report(
     """`dpe report DIR`: 0 when the page is written, also if it reports checks that failed."""
     folder = Path(options.folder)
     out = Path(options.out) if options.out else folder / REPORT
-    _check_replaceable(out)
+    _check_replaceable(out, "--out" if options.out else "DIR")
     page = read(folder)
     data = html(page).encode()
     try:
@@ -47,19 +47,21 @@ def run_report(
     }
 
 
-def _check_replaceable(out: Path) -> None:
+def _check_replaceable(out: Path, argument: str) -> None:
     """InputError unless a page may be written there: no other file is replaced."""
     try:
         if out.is_dir():
-            raise InputError("--out", str(out), "a file; this is a folder")
+            raise InputError(argument, str(out), "a file; this is a folder")
+        if out.exists() and not out.is_file():
+            raise InputError(argument, str(out), "a file; this is a pipe or a device")
         if out.exists():
             with out.open("rb") as stream:
                 head = stream.read(_HEAD)
             if MADE_BY.encode() not in head:
-                raise InputError("--out", str(out), "a new file, or a page of dpe report")
+                raise InputError(argument, str(out), "a new file, or a page of dpe report")
     except OSError as error:
         accepted = f"a writable file ({error.strerror or error})"
-        raise InputError("--out", str(out), accepted) from error
+        raise InputError(argument, str(out), accepted) from error
 
 
 def _parts(page: Page) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from dpe_jax.folder import MANIFEST, read_json
 from dpe_jax.report import claimed
 from dpe_jax.report.entries import Part
 from dpe_jax.report.folders import Folder
+from dpe_jax.report.resuming import command
 from dpe_jax.reproduce.part import Scale, Settings
 from dpe_jax.reproduce.parts import PARTS
 from dpe_jax.reproduce.settings import load
@@ -147,7 +148,7 @@ class Bar:
 
 
 def _show(screen: Console, out: Path, record: Mapping[str, Any]) -> None:
-    """What each part is, took and found, within 80 columns; checks; and where it all is."""
+    """What each part is, took and found; checks; what is missing; and where it all is."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("part", no_wrap=True)
     table.add_column("what", min_width=30)
@@ -174,6 +175,10 @@ def _show(screen: Console, out: Path, record: Mapping[str, Any]) -> None:
     verdict = f"{failed} of {total} checks FAILED" if failed else f"all {total} checks passed"
     took = f"{record['wall_seconds']:.0f} s, {record['seconds']:.0f} s in the parts"
     screen.print(f"\n{verdict}; {took}")
+    missing = [name for name in record["asked"] if name not in record["parts"]]
+    if missing:
+        again = command(out, record["scale"], record["seed"], record["asked"])
+        screen.print(f"not finished: {', '.join(missing)}; this goes on: {again}", soft_wrap=True)
     for line in _claims(out, record):
         screen.print(line, soft_wrap=True)
     screen.print(f"written to {out} (manifest.json has the numbers of every check)", soft_wrap=True)

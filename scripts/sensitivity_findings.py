@@ -84,8 +84,8 @@ def _multipliers(rows: list[Row]) -> list[str]:
         f"{len(compared)} comparisons."
     )
     sentences.append(
-        "Normal multipliers, which may be negative and so hide the sign of a gradient, are at most "
-        f"{max(negative):.2g} standard errors from uniform ones of their variance."
+        "Normal multipliers, which may be negative and so hide signs of gradients in part, are at "
+        f"most {max(negative):.2g} standard errors from uniform ones of their variance."
     )
     tails = {
         variance: [

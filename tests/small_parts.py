@@ -36,6 +36,10 @@ class Small:
         self.made += 1
         self.found = sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
         (folder / "half").write_text("half")
+        store = folder / "result" / "curves.zarr"
+        store.mkdir(parents=True, exist_ok=True)
+        (store / "0.0").write_bytes(b"a chunk")
+        (store.parent / "summary.json").write_text('{"a": 1}')
         work.step(1, 2)
         self.before()
         rows = [{"k": k, "value": np.float32(k) / 3, "none": None} for k in range(settings.runs)]

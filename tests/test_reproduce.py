@@ -130,11 +130,16 @@ def test_what_is_there_is_replaced_only_if_asked(small, tmp_path, capsys) -> Non
     assert cli.main(arguments(out, "--only", "coupling", "--overwrite")) == 0
     assert [one.made for one in small.values()] == [1, 2, 1]
     assert manifest(out)["parts"] == list(small)
-    # Of another scale: they do not.
-    assert cli.main(arguments(out, "--only", "coupling", "--overwrite", "--quick")) == 0
-    assert manifest(out)["parts"] == ["coupling"]
-    names = ["coupling", "manifest.json", "report.html"]
-    assert sorted(path.name for path in out.iterdir()) == names
+    # Of another scale: they cannot.
+    quick = arguments(out, "--only", "coupling", "--overwrite", "--quick")
+    capsys.readouterr()
+    assert refusal(quick, capsys).endswith("seed 0, of which objective, privacy would be lost")
+    assert [one.made for one in small.values()] == [1, 2, 1]
+    assert cli.main(arguments(out, "--overwrite", "--quick")) == 0
+    assert [one.made for one in small.values()] == [2, 3, 2]
+    assert {manifest(out / name)["scale"] for name in small} == {"quick"}
+    names = [*small, "manifest.json", "report.html"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(names)
 
 
 def test_a_folder_of_others_is_left_alone(small, tmp_path, capsys) -> None:

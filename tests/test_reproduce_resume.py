@@ -1,6 +1,8 @@
 """`dpe reproduce`: what it keeps when it is stopped or its files are damaged, and goes on with."""
 
+import errno
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -38,7 +40,7 @@ def test_an_interrupted_reproduction_goes_on(small, tmp_path, capsys) -> None:
     assert "objective: finished before" in capsys.readouterr().err
     assert [one.made for one in small.values()] == [1, 2, 1]
     # Within the part, too.
-    assert small["coupling"].found == ["half"]
+    assert small["coupling"].found == ["half", "result"]
     assert small["privacy"].found == []
     assert manifest(out / "objective") == first
     assert manifest(out)["parts"] == list(small)
@@ -88,6 +90,13 @@ def changed(path: Path) -> None:
         ("figures/curve.png", Path.unlink),
         ("figures/curve.csv", changed),
         ("tables/numbers.tex", broken),
+        # What no figure or table is drawn from, too.
+        ("config.toml", Path.unlink),
+        ("config.toml", changed),
+        ("half", broken),
+        ("result/summary.json", Path.unlink),
+        ("result/curves.zarr/0.0", changed),
+        ("result/curves.zarr/0.0", Path.unlink),
     ],
 )
 def test_a_damaged_part_is_made_anew(file, damage, small, tmp_path, capsys) -> None:
@@ -105,6 +114,100 @@ def test_a_damaged_part_is_made_anew(file, damage, small, tmp_path, capsys) -> N
     assert manifest(out)["parts"] == list(small)
     assert cli.main(arguments(out, "--resume")) == 0
     assert [one.made for one in small.values()] == [2, 1, 1]
+
+
+def test_a_verdict_that_was_changed_is_noticed(small, tmp_path, capsys) -> None:
+    """No digest of a part holds its own manifest; the manifest of the whole does."""
+    out = tmp_path / "out"
+    small["objective"].passes = False
+    assert cli.main(arguments(out)) == 1
+    path = out / "objective" / "manifest.json"
+    path.write_text(path.read_text().replace('"passed": false', '"passed": true'))
+    assert cli.main(arguments(out, "--resume")) == 1
+    assert "objective is damaged, and made anew" in " ".join(capsys.readouterr().err.split())
+    assert [one.made for one in small.values()] == [2, 1, 1]
+
+
+def test_what_is_to_be_replaced_stays_until_it_is(small, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    assert cli.main(arguments(out)) == 0
+    before = manifest(out / "coupling")
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    small["coupling"].before = interrupted
+    assert cli.main(arguments(out, "--overwrite", "--only", "coupling")) == cli.INTERRUPTED
+    assert manifest(out)["parts"] == list(small)
+    assert manifest(out / "coupling") == before
+    # Of another seed, too, though it is no part of what is made then.
+    assert cli.main(arguments(out, "--overwrite", "--seed", "3")) == cli.INTERRUPTED
+    assert manifest(out)["parts"] == ["objective"]
+    assert manifest(out / "coupling") == before
+    assert manifest(out / "privacy")["seed"] == 0
+    small["coupling"].before = lambda: None
+    capsys.readouterr()
+    assert cli.main(arguments(out, "--resume", "--seed", "3")) == 0
+    assert "damaged" not in capsys.readouterr().err
+    assert manifest(out)["parts"] == list(small)
+    assert {manifest(out / name)["seed"] for name in small} == {3}
+    assert sorted(path.name for path in out.iterdir()) == sorted([*small, "manifest.json"])
+
+
+def test_what_is_whole_is_named_however_a_call_ends(small, tmp_path, capsys) -> None:
+    """Parts that come after the one that is interrupted, and unfinished ones that are not asked."""
+    out = tmp_path / "out"
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    assert cli.main(arguments(out, "--only", "privacy")) == 0
+    small["coupling"].before = interrupted
+    assert cli.main(arguments(out, "--resume")) == cli.INTERRUPTED
+    assert manifest(out)["parts"] == ["objective", "privacy"]
+    assert manifest(out)["asked"] == list(small)
+    capsys.readouterr()
+    assert cli.main(arguments(out, "--resume", "--only", "objective")) == 0
+    assert manifest(out)["asked"] == list(small)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "not finished: coupling; this goes on: dpe reproduce" in told
+    assert (out / ".coupling.unfinished").is_dir()
+
+
+def test_a_call_that_makes_nothing_does_not_take_back_the_time(small, tmp_path) -> None:
+    out = tmp_path / "out"
+    assert cli.main(arguments(out)) == 0
+    whole = manifest(out) | {"wall_seconds": 1000.0}
+    (out / "manifest.json").write_text(json.dumps(whole))
+    assert cli.main(arguments(out, "--resume")) == 0
+    assert 1000.0 < manifest(out)["wall_seconds"] < 1100.0
+
+
+def test_a_full_disk_is_named_in_one_line(small, tmp_path, capsys) -> None:
+    """Also where the library that writes stumbles over it."""
+    out = tmp_path / "out"
+
+    def full() -> None:
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            raise AttributeError("no attribute 'pos'") from None
+
+    small["coupling"].before = full
+    assert cli.main(arguments(out)) == cli.BAD_INPUT
+    [*_, line] = capsys.readouterr().err.splitlines()
+    assert line.endswith(": expected a writable folder (No space left on device)")
+
+    def other() -> None:
+        raise AttributeError("a fault of ours")
+
+    small["coupling"].before = other
+    with pytest.raises(AttributeError, match="ours"):
+        cli.main(arguments(out, "--resume"))
+
+
+def test_a_name_that_is_too_long_is_named_in_one_line(small, capsys) -> None:
+    assert "a writable folder (File name too long)" in refusal(arguments(Path("x" * 300)), capsys)
 
 
 @pytest.mark.parametrize("damage", [broken, Path.unlink])

@@ -58,7 +58,7 @@ class Reproduction(Origin):
     scale: str
     started: str
     wall_seconds: float | None = None
-    """Of the last command; `seconds` are those of all parts."""
+    """Of the commands that made it; `seconds` are those of all parts."""
     parts: tuple[str, ...]
     asked: tuple[str, ...] = ()
     checks: tuple[PartCheck, ...]
@@ -78,6 +78,8 @@ class Part(Origin):
     source: str
     figures: tuple[Item, ...]
     tables: tuple[Item, ...]
+    sha256: dict[str, str] = {}
+    """Of its files and stores, by their paths."""
 
 
 class Condition(Entry):

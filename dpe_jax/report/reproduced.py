@@ -60,6 +60,7 @@ def single(folder: Folder) -> Page:
 
 def section(folder: Folder, part: entries.Part, of: entries.Reproduction | None) -> Section:
     """A part as a section; `of` a whole whose versions and device need not be said again."""
+    folder.check_digests(part.sha256)
     figures = tuple(folder.figure(item.name, item.caption, item.files) for item in part.figures)
     tables = tuple(
         folder.table(item.name, item.caption, item.files, item.heads) for item in part.tables

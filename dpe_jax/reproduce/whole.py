@@ -1,6 +1,7 @@
 """The parts of a reproduction, one after the other, in a folder that a later call goes on with."""
 
 import contextlib
+import errno
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,10 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from dpe_jax.errors import InputError
-from dpe_jax.folder import CONFIG, MANIFEST, alone, read_json, synced, write_json
+from dpe_jax.folder import CONFIG, MANIFEST, alone, digest, read_json, synced, write_json
+from dpe_jax.reproduce.held import read_part, reproduction, whole_parts
 from dpe_jax.reproduce.part import Part, Scale, Settings, Work
 from dpe_jax.reproduce.settings import resolved_toml, settings_hash
-from dpe_jax.reproduce.writing import now, read_part, write_part
+from dpe_jax.reproduce.writing import now, write_part
 from dpe_jax.results import device, versions
 
 _BEGUN = ".begun.json"
@@ -54,24 +56,26 @@ def reproduce(
 
     With `resume` finished parts of the same settings and versions are kept, an interrupted one goes
     on, and one with missing or changed files is made anew; with `overwrite` these parts are made
-    anew. In the manifest `seconds` are those of the parts, and `wall_seconds` those of this call.
+    anew, and each old one stays until the new one takes its place. In the manifest `seconds` are
+    those of the parts, and `wall_seconds` those of this call and, with `resume`, of those before.
     InputError where the folder holds something else, or another reproduction and neither is
-    asked for. Parts of the same scale and seed that are not asked for stay, in their place in
-    `order`, unless they are damaged.
+    asked for, or one of which parts would be lost. Parts of the same scale and seed that are not
+    asked for stay, in their place in `order`, unless they are damaged.
     """
     began = time.perf_counter()
     seed = next(iter(settings.values())).seed
-    found = _found(out, order)
-    _check(out, found, scale, seed, settings, resume=resume, overwrite=overwrite)
     with _writable(out):
+        _check(
+            out, reproduction(out, order), scale, seed, settings, resume=resume, overwrite=overwrite
+        )
         out.mkdir(parents=True, exist_ok=True)
         with _alone(out):
-            before = _found(out, order)
-            others = before and (before["scale"], before["seed"]) != (scale, seed)
-            for name in before.get("parts", ()) if overwrite else ():
-                if others or name in settings:
-                    shutil.rmtree(out / name, ignore_errors=True)
-            before = {} if others else before
+            before = reproduction(out, order)
+            if before and (before["scale"], before["seed"]) != (scale, seed):
+                before = {}
+            finished = whole_parts(out, before, scale, seed, order)
+            spent = float(before.get("wall_seconds") or 0.0) if resume else 0.0
+            named = {*settings, *finished, *before.get("parts", ()), *before.get("asked", ())}
             record = {
                 "kind": "reproduce",
                 "scale": scale,
@@ -81,23 +85,23 @@ def reproduce(
                 "seconds": 0.0,
                 "wall_seconds": 0.0,
                 "started": before.get("started", now()) if resume else now(),
-                "asked": [
-                    name for name in order if name in settings or name in before.get("parts", ())
-                ],
+                "asked": [name for name in order if name in named],
             }
-            left = {name for name in before.get("parts", ()) if name not in settings}
-            for name in [name for name in order if name in left and read_part(out / name) is None]:
-                told.log(
-                    f"warning: {name} is damaged and left out; --resume without --only makes it"
-                )
-                left.remove(name)
-            _write(out, record, order, left)
+            for name in order:
+                if name in before.get("parts", ()) and name not in {*finished, *settings}:
+                    told.log(
+                        f"warning: {name} is damaged and left out; --resume without --only makes it"
+                    )
+            made = set(finished)
+            record["wall_seconds"] = spent
+            record = _write(out, record, order, made)
             for name, part in parts.items():
                 if name in settings:
-                    _make(out, name, part, settings[name], scale, told, resume=resume)
-                    left.add(name)
-                    record["wall_seconds"] = round(time.perf_counter() - began, 3)
-                    record = _write(out, record, order, left)
+                    kept = finished.get(name) if resume else None
+                    _make(out, name, part, settings[name], scale, told, kept, resume=resume)
+                    made.add(name)
+                    record["wall_seconds"] = round(spent + time.perf_counter() - began, 3)
+                    record = _write(out, record, order, made)
     return record
 
 
@@ -114,13 +118,21 @@ def _check(
     """InputError unless a reproduction may be written there."""
     if out.exists() and not out.is_dir():
         raise InputError("--out", str(out), "a folder; this is a file")
-    if overwrite or not out.is_dir() or not any(out.iterdir()):
-        if out.is_dir() and any(out.iterdir()) and not found:
-            raise InputError("--out", str(out), "a new folder, or one that dpe reproduce wrote")
+    if not out.is_dir() or not any(out.iterdir()):
         return
     if not found:
         raise InputError("--out", str(out), "a new folder, or one that dpe reproduce wrote")
-    if (found["scale"], found["seed"]) != (scale, seed):
+    another = (found["scale"], found["seed"]) != (scale, seed)
+    lost = [name for name in found["parts"] if name not in settings]
+    if overwrite:
+        if another and lost:
+            accepted = (
+                f"a new folder: this one has a reproduction at scale {found['scale']}, seed "
+                f"{found['seed']}, of which {', '.join(lost)} would be lost"
+            )
+            raise InputError("--out", str(out), accepted)
+        return
+    if another:
         accepted = (
             f"a new folder: this one has a reproduction at scale {found['scale']}, seed "
             f"{found['seed']}; add --overwrite to replace it"
@@ -151,18 +163,19 @@ def _make(
     settings: Settings,
     scale: Scale,
     told: Told,
+    kept: dict[str, Any] | None,
     *,
     resume: bool,
 ) -> None:
-    """A part in its folder: kept if it is there and asked to be, or else made."""
+    """A part in its folder: `kept` if it is of these settings and versions, or else made."""
     place, scratch = out / name, out / f".{name}.unfinished"
     identity = {"config_hash": settings_hash(settings), "versions": versions(), "scale": scale}
-    kept = read_part(place) if resume else None
     if kept is not None and identity.items() <= kept.items():
+        shutil.rmtree(scratch, ignore_errors=True)
         told.begins(name, True)
         told.ends(name, kept, True)
         return
-    if resume and kept is None and place.exists():
+    if resume and kept is None and place.exists() and not _of_another(place, scale, settings):
         told.log(f"warning: {name} is damaged, and made anew")
     goes_on = resume and _is(scratch / _BEGUN, identity)
     if not goes_on:
@@ -200,6 +213,7 @@ def _write(
         "seconds": round(sum(manifest["seconds"] for manifest in manifests.values()), 3),
         "written": now(),
         "parts": names,
+        "sha256": {name: digest(out / name / MANIFEST) for name in names},
         "checks": checks,
         "passed": all(check["passed"] for check in checks),
     }
@@ -207,21 +221,10 @@ def _write(
     return record
 
 
-def _found(out: Path, order: Sequence[str]) -> dict[str, Any]:
-    """The manifest of a reproduction, or what its parts say where it is lost; else nothing."""
-    try:
-        found = read_json(out / MANIFEST)
-    except (OSError, ValueError):
-        found = {}
-    keys = {"scale", "seed", "parts", "asked"}
-    if isinstance(found, dict) and found.get("kind") == "reproduce" and keys <= set(found):
-        return found
-    whole = {name: part for name in order if (part := read_part(out / name)) is not None}
-    kinds = {(part["scale"], part["seed"]) for part in whole.values()}
-    if len(kinds) != 1:
-        return {}
-    (scale, seed) = kinds.pop()
-    return {"scale": scale, "seed": seed, "parts": list(whole), "asked": list(whole)}
+def _of_another(place: Path, scale: Scale, settings: Settings) -> bool:
+    """Whether a part is whole, but of another scale or seed."""
+    part = read_part(place)
+    return part is not None and (part["scale"], part["seed"]) != (scale, settings.seed)
 
 
 def _is(path: Path, identity: Mapping[str, Any]) -> bool:
@@ -248,6 +251,29 @@ def _alone(out: Path) -> Iterator[None]:
 def _writable(out: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        accepted = f"a writable folder ({error.strerror or error})"
+    except InputError as error:
+        if error.argument != "--out":
+            raise
+        # A folder of a part is none that anyone has asked for.
+        raise InputError("--out", str(out), error.accepted) from error
+    except Exception as error:
+        found = _of_the_disk(error)
+        if found is None:
+            raise
+        accepted = f"a writable folder ({found.strerror or found})"
         raise InputError("--out", str(out), accepted) from error
+
+
+_FULL = errno.ENOSPC, errno.EDQUOT
+
+
+def _of_the_disk(error: BaseException) -> OSError | None:
+    """What the disk said, also where a library stumbled over it and raised something else."""
+    if isinstance(error, OSError):
+        return error
+    before = error.__cause__ or error.__context__
+    while before is not None:
+        if isinstance(before, OSError) and before.errno in _FULL:
+            return before
+        before = before.__cause__ or before.__context__
+    return None

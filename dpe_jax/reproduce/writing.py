@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dpe_jax import drawing
-from dpe_jax.folder import MANIFEST, digest, jsonable, read_json, whole, write_json
+from dpe_jax.folder import MANIFEST, digests, jsonable, whole, write_json
 from dpe_jax.reproduce import latex
 from dpe_jax.reproduce.part import Drawing, Made, Part, Scale, Settings, Table
 from dpe_jax.reproduce.settings import settings_hash
@@ -51,31 +51,10 @@ def write_part(
         "source": part.SOURCE,
         "figures": figures,
         "tables": tables,
-        "sha256": {file: digest(folder / file) for file in _listed(figures, tables)},
+        "sha256": digests(folder),
     }
     write_json(folder / MANIFEST, manifest)
     return jsonable(manifest)
-
-
-def read_part(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a finished part, if it and all files that it lists are as they were written.
-
-    None where one is missing, unreadable or changed.
-    """
-    try:
-        found = read_json(folder / MANIFEST)
-        listed = _listed(found["figures"], found["tables"])
-        if found["kind"] != "part" or set(listed) != set(found["sha256"]):
-            return None
-        same = all(digest(folder / file) == told for file, told in found["sha256"].items())
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return found if same else None
-
-
-def _listed(*entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The files of figures and tables."""
-    return [file for kind in entries for entry in kind for file in entry["files"]]
 
 
 def now() -> str:

@@ -1,0 +1,69 @@
+"""`dpe` where what it prints cannot go: other letters, full disks, readers that leave."""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import refusal
+
+from dpe_jax import cli, commands
+
+
+@pytest.fixture
+def printing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a command prints in place of what it does."""
+    lines: list[str] = []
+
+    def run(options: object) -> int:
+        for line in lines:
+            commands._screen().print(line)
+        return 0
+
+    monkeypatch.setattr(commands, "run", run)
+    return lines
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("latin-1", "?W?^k?"), ("utf-8", "‖W̄^k‖")])
+def test_letters_that_a_terminal_does_not_know(
+    encoding: str, shown: str, printing: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printing.append("‖W̄^k‖")
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
+    assert cli.main(["presets"]) == 0
+    assert raw.getvalue().decode(encoding).rstrip() == shown
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no such device")
+def test_a_full_disk_behind_stdout(printing: list[str], monkeypatch, capsys) -> None:
+    printing.append("a line")
+    with open("/dev/full", "w", encoding="utf-8", closefd=True) as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert cli.main(["presets"]) == cli.BAD_INPUT
+        # What is left in its buffer goes nowhere, and is no second failure.
+        full.flush()
+    err = capsys.readouterr().err
+    assert err == "dpe: stdout: expected a place that can be used (No space left on device)\n"
+
+
+def test_a_reader_that_leaves_is_no_failed_check(printing: list[str], monkeypatch) -> None:
+    printing += ["a long line " * 20] * 5000
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert cli.main(["presets"]) == cli.PIPE_CLOSED
+
+
+def test_a_name_that_no_system_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "(File name too long)" in refusal(["sweep", "x" * 300], capsys)
+    assert refusal(["report", "x" * 300], capsys).startswith("dpe: DIR = ")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+def test_a_page_is_no_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    line = refusal(["report", str(tmp_path), "--out", str(tmp_path / "pipe")], capsys)
+    assert line.endswith("expected a file; this is a pipe or a device")
