@@ -109,7 +109,7 @@ def read(options: argparse.Namespace, left_over: list[str]) -> None:
         raise TogetherError("--workers", options.workers, "not together with --dask")
     for name, shown in (("out", "--out"), ("folder", "DIR")):
         if getattr(options, name, None) == "":
-            raise InputError(shown, "", "the path of a folder")
+            raise InputError(shown, "", "the path of a file or folder")
 
 
 def _integer(name: str, text: str, least: int, most: int, accepted: str) -> int:

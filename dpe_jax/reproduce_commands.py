@@ -180,7 +180,8 @@ def _show(screen: Console, out: Path, record: Mapping[str, Any]) -> None:
         again = command(out, record["scale"], record["seed"], record["asked"])
         screen.print(f"not finished: {', '.join(missing)}; this goes on: {again}", soft_wrap=True)
     for line in _claims(out, record):
-        screen.print(line, soft_wrap=True)
+        lines = textwrap.wrap(line, _WIDTH, subsequent_indent="    ")
+        screen.print("\n".join(lines), soft_wrap=True)
     screen.print(f"written to {out} (manifest.json has the numbers of every check)", soft_wrap=True)
 
 

@@ -13,6 +13,7 @@ from made_reports import change, part, reproduction, whole
 
 from dpe_jax import cli, reproduce_commands
 from dpe_jax.errors import InputError
+from dpe_jax.report.reading import read as read_page
 from dpe_jax.reproduce.parts import PARTS
 
 COMMITTED = Path(__file__).parent.parent / "results" / "reproduce"
@@ -67,6 +68,13 @@ def test_claims_that_do_not_hold_stand_beside_the_checks(
     assert told in shown
     assert said["claims"]["hold"] == 1
     assert "parts_asked" not in said
+
+
+def test_a_part_that_holds_an_audit_is_a_part() -> None:
+    page = read_page(COMMITTED / "privacy")
+    assert page.kind == "a part of dpe reproduce"
+    assert page.title == "The privacy table, measured"
+    assert len(page.claims) == 6
 
 
 def test_claims_that_all_hold_are_good_and_without_the_part_none_are_counted(

@@ -21,11 +21,12 @@ def read(path: Path) -> Page:
         raise InputError("DIR", str(path), "a folder that dpe wrote")
     folder = Folder(path)
     try:
-        if folder.has(AUDIT):
+        # A part of a reproduction may hold an audit of its own.
+        manifest = _manifest(folder) if folder.has(MANIFEST) else {}
+        if folder.has(AUDIT) and manifest.get("kind") != "part":
             return audits.page(folder)
         if not folder.has(MANIFEST):
             raise InputError("DIR", str(path), _accepted(path))
-        manifest = _manifest(folder)
         kind = manifest.get("kind")
         if kind == "reproduce":
             return reproduced.whole(folder)
@@ -51,6 +52,8 @@ def _accepted(path: Path) -> str:
     accepted = "a folder that dpe reproduce, run, sweep or audit wrote"
     if cure := resuming.unread(path):
         return f"{accepted} ({MANIFEST} is missing, which {cure} writes)"
+    if (path / MANIFEST).is_file():
+        return f"{accepted} ({MANIFEST} does not say which)"
     if any((path / name).is_file() for name in (SUMMARY, CONFIG)):
         return f"{accepted} ({MANIFEST} is missing)"
     return accepted
