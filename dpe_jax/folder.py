@@ -221,13 +221,9 @@ def jsonable(value: Any) -> Any:
     return value if value is None or isinstance(value, str) else str(value)
 
 
-def _no_number(name: str) -> None:
-    raise json.JSONDecodeError(f"{name} is no number of JSON", "", 0)
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; JSONDecodeError if there is none."""
-    value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    value = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(value, dict):
         raise json.JSONDecodeError(f"{path.name} is no object", "", 0)
     return value

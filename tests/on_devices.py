@@ -17,7 +17,7 @@ def digests() -> dict[str, str]:
     network = Network.ring(5)
     found: dict[str, str] = {}
     # Every device compiles for itself, which is all of what this takes: fourteen blocks for all
-    # of eight devices, most of which compute two, and two of the problem that takes longer.
+    # of the devices, each of which computes several, and two of the problem that takes longer.
     cases: tuple[tuple[str, Problem, int, Keep], ...] = (
         ("quadratic", Quadratic.random(5, 2, seed=2, noise=0.5), 18, "runs"),
         ("hospitals", breast_cancer(agents=5, batch=8), 120, "summary"),

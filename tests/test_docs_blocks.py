@@ -17,7 +17,7 @@ from dpe_jax import cli
 SLOW = (
     "README.md",
     *(f"docs/{name}.md" for name in ("tutorial", "cluster", "own_problem", "own_method")),
-    *(f"docs/{name}.md" for name in ("own_attack", "verification", "durability")),
+    *(f"docs/{name}.md" for name in ("own_attack", "verification", "durability", "reproduce")),
 )
 """Pages that take the longest."""
 

@@ -1,6 +1,7 @@
 """The verdict of `dpe report`: claims beside checks, parts that are missing, and what goes on."""
 
 import csv
+import json
 import shlex
 import shutil
 from pathlib import Path
@@ -68,6 +69,46 @@ def test_claims_that_do_not_hold_stand_beside_the_checks(
     assert told in shown
     assert said["claims"]["hold"] == 1
     assert "parts_asked" not in said
+
+
+@pytest.mark.parametrize(
+    ("file", "changed", "told"),
+    [
+        ("config.toml", b"seed = 1", "config.toml is not as it was written"),
+        ("five-agents/summary.json", b"{}", "five-agents/summary.json is not as it was written"),
+        ("tables/objective.csv", None, "tables/objective.csv is missing"),
+    ],
+)
+def test_a_page_is_of_what_was_written(
+    file: str, changed: bytes | None, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stores may be gone, as those of committed results are, but not changed."""
+    folder = tmp_path / "objective"
+    shutil.copytree(COMMITTED / "objective", folder, ignore=shutil.ignore_patterns("*.zarr"))
+    assert "five-agents/curves.zarr" in json.loads((folder / "manifest.json").read_text())["sha256"]
+    assert read_page(folder).passed is True
+    path = folder / file
+    path.unlink() if changed is None else path.write_bytes(changed)
+    assert f"({told}" in refusal(["report", str(folder)], capsys)
+    shutil.copytree(COMMITTED / "objective", folder, dirs_exist_ok=True)
+    store = folder / "five-agents" / "curves.zarr"
+    store.mkdir(exist_ok=True)
+    (store / ".zgroup").write_bytes(b"another")
+    line = refusal(["report", str(folder)], capsys)
+    assert "(five-agents/curves.zarr is not as it was written" in line
+
+
+def test_the_whole_knows_the_manifests_of_its_parts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "out"
+    shutil.copytree(COMMITTED, folder, ignore=shutil.ignore_patterns("*.zarr"))
+    manifest = folder / "coupling" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("seconds", "minutes"))
+    line = refusal(["report", str(folder)], capsys)
+    assert "(coupling/manifest.json is not as it was written; dpe reproduce" in line
+    manifest.unlink()
+    assert "(coupling/manifest.json is missing" in refusal(["report", str(folder)], capsys)
 
 
 def test_a_part_that_holds_an_audit_is_a_part() -> None:

@@ -63,6 +63,8 @@ class Reproduction(Origin):
     asked: tuple[str, ...] = ()
     checks: tuple[PartCheck, ...]
     passed: bool
+    sha256: dict[str, str] = {}
+    """Of the manifests of its parts."""
 
 
 class Part(Origin):

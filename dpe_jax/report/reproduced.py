@@ -1,5 +1,7 @@
 """A folder of `dpe reproduce`, or that of one of its parts."""
 
+import hashlib
+
 from dpe_jax.folder import CONFIG, MANIFEST, REPORT
 from dpe_jax.report import claimed, entries, origin, resuming
 from dpe_jax.report.content import Page, Parts, Section, Verdict
@@ -12,6 +14,9 @@ def whole(folder: Folder) -> Page:
     asked = manifest.asked or manifest.parts
     goes_on = resuming.command(folder.top, manifest.scale, manifest.seed, asked)
     folder = folder.cured(goes_on)
+    for name, told in manifest.sha256.items():
+        if hashlib.sha256(folder.within(name).data(MANIFEST)).hexdigest() != told:
+            raise folder.refused(f"{name}/{MANIFEST} is not as it was written")
     parts = {name: _read(folder.within(name), name) for name in manifest.parts}
     _check_same(folder, manifest, parts)
     remarks = _unknown(folder, {MANIFEST, *manifest.parts})
