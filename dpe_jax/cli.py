@@ -1,6 +1,7 @@
 """The command `dpe`."""
 
 import argparse
+import contextlib
 import errno
 import io
 import os
@@ -38,6 +39,13 @@ class _Parser(argparse.ArgumentParser):
 def _silence() -> None:
     """Nothing more goes to stdout: Python would fail once more when it flushes at its exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(line: str) -> None:
+    # The status says it, too, where nobody reads.
+    with contextlib.suppress(OSError):
+        sys.stderr.write(line)
+        sys.stderr.flush()
 
 
 def _line(message: object) -> str:
@@ -133,9 +141,13 @@ def _parser() -> argparse.ArgumentParser:
         help=f"these parts only: some of {', '.join(REPRODUCE_PARTS)}",
     )
     sub.add_argument("--seed", metavar="N", help="seed of all random draws (0)")
-    sub.add_argument("--out", metavar="DIR", help="folder of the results (dpe-results/reproduce)")
     sub.add_argument(
-        "--resume", action="store_true", help="keep the parts that are there, and make the others"
+        "--out",
+        metavar="DIR",
+        help="folder of the results (dpe-results/reproduce, with -quick or -full at its end)",
+    )
+    sub.add_argument(
+        "--resume", action="store_true", help="keep the parts that are whole, and make the others"
     )
     sub.add_argument(
         "--overwrite", action="store_true", help="make parts anew that are in --out already"
@@ -293,6 +305,9 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     parser = _parser()
+    # Python has none where the file is closed.
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # A letter that a terminal does not know is no reason to lose what was computed.
         if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
@@ -321,13 +336,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else BAD_INPUT
     except InputError as error:
-        sys.stderr.write(_line(error))
+        _complain(_line(error))
         return BAD_INPUT
     except OptimumError as error:
-        sys.stderr.write(_line(f"problem: expected one with a computable optimum: {error}"))
+        _complain(_line(f"problem: expected one with a computable optimum: {error}"))
         return BAD_INPUT
     except MemoryError as error:
-        sys.stderr.write(_line(f"out of memory: expected fewer runs, points or agents: {error}"))
+        _complain(_line(f"out of memory: expected fewer runs, points or agents: {error}"))
         return BAD_INPUT
     except BrokenPipeError:
         _silence()
@@ -338,14 +353,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         named = f"{error.filename}: " if error.filename else "stdout: "
         if not error.filename:
             _silence()
-        sys.stderr.write(_line(f"{named}expected a place that can be used ({error.strerror})"))
+        _complain(_line(f"{named}expected a place that can be used ({error.strerror})"))
         return BAD_INPUT
     except WorkerDiedError as error:
-        sys.stderr.write(_line(error))
+        _complain(_line(error))
         return BAD_INPUT
     except KeyboardInterrupt as error:
         kept = str(error) or "what was not finished has been removed"
-        sys.stderr.write(_line(f"interrupted; {kept}"))
+        _complain(_line(f"interrupted; {kept}"))
         return INTERRUPTED
 
 

@@ -175,7 +175,9 @@ def _show(screen: Console, out: Path, record: Mapping[str, Any]) -> None:
     verdict = f"{failed} of {total} checks FAILED" if failed else f"all {total} checks passed"
     took = f"{record['wall_seconds']:.0f} s, {record['seconds']:.0f} s in the parts"
     screen.print(f"\n{verdict}; {took}")
-    missing = [name for name in record["asked"] if name not in record["parts"]]
+    missing = [
+        name for name in record["asked"] if name not in record["parts"] or name in record["anew"]
+    ]
     if missing:
         again = command(out, record["scale"], record["seed"], record["asked"])
         screen.print(f"not finished: {', '.join(missing)}; this goes on: {again}", soft_wrap=True)

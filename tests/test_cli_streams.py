@@ -2,6 +2,7 @@
 
 import io
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -46,6 +47,21 @@ def test_a_full_disk_behind_stdout(printing: list[str], monkeypatch, capsys) -> 
         full.flush()
     err = capsys.readouterr().err
     assert err == "dpe: stdout: expected a place that can be used (No space left on device)\n"
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_closed_stream_is_no_failed_check(name: str, printing: list[str], monkeypatch) -> None:
+    printing.append("a line")
+    monkeypatch.setattr(sys, name, None)
+    assert cli.main(["presets"]) == 0
+    getattr(sys, name).close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no such device")
+def test_a_complaint_that_nobody_can_read_changes_no_status() -> None:
+    command = [sys.executable, "-m", "dpe_jax.cli", "run", "no-such-preset"]
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run(command, stderr=full, check=False).returncode == cli.BAD_INPUT
 
 
 def test_a_reader_that_leaves_is_no_failed_check(printing: list[str], monkeypatch) -> None:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from command_line import python, refusal, the_object
 from small_parts import Settings, Small, arguments, manifest
 
 from dpe_jax import cli, reproduce_commands
+from dpe_jax.folder import digest
+from dpe_jax.report.reading import read
 
 
 @pytest.fixture
@@ -152,6 +155,100 @@ def test_what_is_to_be_replaced_stays_until_it_is(small, tmp_path, capsys) -> No
     assert manifest(out)["parts"] == list(small)
     assert {manifest(out / name)["seed"] for name in small} == {3}
     assert sorted(path.name for path in out.iterdir()) == sorted([*small, "manifest.json"])
+
+
+def test_an_interrupted_overwrite_goes_on(small, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    assert cli.main(arguments(out)) == 0
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    small["coupling"].before = interrupted
+    assert cli.main(arguments(out, "--overwrite")) == cli.INTERRUPTED
+    assert manifest(out)["parts"] == list(small)
+    assert manifest(out)["anew"] == ["coupling", "privacy"]
+    (remark,) = [text for text in read(out).remarks if "still as before" in text]
+    assert remark.startswith("coupling, privacy: still as before dpe reproduce --overwrite")
+    small["coupling"].before = lambda: None
+    capsys.readouterr()
+    assert cli.main(arguments(out, "--resume", "--only", "objective")) == 0
+    assert "not finished: coupling, privacy; this goes on" in capsys.readouterr().out
+    assert cli.main(arguments(out, "--resume")) == 0
+    assert [one.made for one in small.values()] == [2, 3, 2]
+    assert small["coupling"].found == ["half", "result"]
+    assert manifest(out)["anew"] == []
+    assert not [text for text in read(out).remarks if "still as before" in text]
+
+
+@pytest.mark.parametrize("moment", ["between", "after", "before", "lost"])
+def test_a_part_that_was_about_to_be_exchanged_is(moment, small, tmp_path, capsys) -> None:
+    """As kill -9 leaves the folder at each moment: the part is old or new, and whole."""
+    out = tmp_path / "out"
+    assert cli.main(arguments(out)) == 0
+    place, new, old = (out / name for name in ("coupling", ".coupling.unfinished", ".coupling.old"))
+    shutil.copytree(place, new)
+    text = (new / "manifest.json").read_text()
+    (new / "manifest.json").write_text(text.replace('"resumed": false', '"resumed": true'))
+    coming = {"coming": {"coupling": digest(new / "manifest.json")}}
+    (out / "manifest.json").write_text(json.dumps(manifest(out) | coming))
+    place.rename(old)
+    if moment == "after":
+        new.rename(place)
+    if moment == "before":
+        old.rename(place)
+        (new / ".begun.json").write_text("{}")
+    if moment == "lost":
+        shutil.rmtree(new)
+    if moment in ("after", "before"):
+        assert read(out).passed is True
+    capsys.readouterr()
+    assert cli.main(arguments(out, "--resume")) == 0
+    assert "damaged" not in capsys.readouterr().err
+    assert [one.made for one in small.values()] == [1, 1, 1]
+    assert manifest(place)["resumed"] is (moment in ("between", "after"))
+    assert sorted(path.name for path in out.iterdir()) == sorted([*small, "manifest.json"])
+    assert read(out).passed is True
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *({"parts": None}, {"wall_seconds": "abc"}, {"seed": "x"}, {"scale": "huge"}),
+        *({"asked": [1]}, {"sha256": []}, {"anew": None}, {"coming": "coupling"}),
+    ],
+    ids=str,
+)
+def test_a_manifest_with_a_wrong_entry_is_made_anew(entry, small, tmp_path) -> None:
+    out = tmp_path / "out"
+    assert cli.main(arguments(out)) == 0
+    (out / "manifest.json").write_text(json.dumps(manifest(out) | entry))
+    assert cli.main(arguments(out, "--resume")) == 0
+    assert [one.made for one in small.values()] == [1, 1, 1]
+    assert manifest(out)["parts"] == list(small)
+    assert manifest(out)["seed"] == 0
+    assert manifest(out)["wall_seconds"] >= manifest(out)["seconds"]
+
+
+@pytest.mark.parametrize("key", ["scale", "seconds", "checks", "sha256"])
+def test_a_part_whose_manifest_lacks_an_entry_is_made_anew(key, small, tmp_path) -> None:
+    out = tmp_path / "out"
+    assert cli.main(arguments(out)) == 0
+    found = manifest(out / "coupling")
+    del found[key]
+    (out / "coupling" / "manifest.json").write_text(json.dumps(found))
+    (out / "manifest.json").unlink()
+    assert cli.main(arguments(out, "--resume")) == 0
+    assert [one.made for one in small.values()] == [1, 2, 1]
+
+
+def test_a_store_that_is_gone_altogether_is_no_damage(small, tmp_path) -> None:
+    """As in committed results."""
+    out = tmp_path / "out"
+    assert cli.main(arguments(out)) == 0
+    shutil.rmtree(out / "objective" / "result" / "curves.zarr")
+    assert cli.main(arguments(out, "--resume")) == 0
+    assert [one.made for one in small.values()] == [1, 1, 1]
 
 
 def test_what_is_whole_is_named_however_a_call_ends(small, tmp_path, capsys) -> None:

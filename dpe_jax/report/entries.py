@@ -65,6 +65,10 @@ class Reproduction(Origin):
     passed: bool
     sha256: dict[str, str] = {}
     """Of the manifests of its parts."""
+    coming: dict[str, str] = {}
+    """Of one that was about to take the place of an old one."""
+    anew: tuple[str, ...] = ()
+    """Parts that are still those of before, and are to be made anew."""
 
 
 class Part(Origin):

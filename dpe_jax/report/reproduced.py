@@ -10,16 +10,21 @@ from dpe_jax.report.folders import Folder
 
 def whole(folder: Folder) -> Page:
     """All parts that the manifest names, in its order."""
-    manifest = folder.model(MANIFEST, entries.Reproduction)
+    cure = resuming.unread(folder.path)
+    manifest = folder.cured(cure).model(MANIFEST, entries.Reproduction)
     asked = manifest.asked or manifest.parts
     goes_on = resuming.command(folder.top, manifest.scale, manifest.seed, asked)
     folder = folder.cured(goes_on)
     for name, told in manifest.sha256.items():
-        if hashlib.sha256(folder.within(name).data(MANIFEST)).hexdigest() != told:
+        held = hashlib.sha256(folder.within(name).data(MANIFEST)).hexdigest()
+        if held not in (told, manifest.coming.get(name)):
             raise folder.refused(f"{name}/{MANIFEST} is not as it was written")
     parts = {name: _read(folder.within(name), name) for name in manifest.parts}
     _check_same(folder, manifest, parts)
     remarks = _unknown(folder, {MANIFEST, *manifest.parts})
+    if manifest.anew:
+        told = f"{', '.join(manifest.anew)}: still as before dpe reproduce --overwrite, which was"
+        remarks.append(f"{told} interrupted; {goes_on} goes on.")
     found = Parts(manifest.parts, asked, goes_on)
     sections = [section(folder.within(name), part, manifest) for name, part in parts.items()]
     environment = origin.environment(manifest, more=(("started", manifest.started),))

@@ -37,7 +37,8 @@ def unread(folder: Path) -> str:
 
 def _of_parts(out: Path) -> str:
     """By what the parts in a folder say; "" if it has none."""
-    parts = [part for place in sorted(out.iterdir()) if (part := _part(place / MANIFEST))]
+    places = sorted(place for place in out.iterdir() if place.name[0] != ".")
+    parts = [part for place in places if (part := _part(place / MANIFEST))]
     if not parts:
         return ""
     return command(out, parts[0].scale, parts[0].seed, [part.part for part in parts])

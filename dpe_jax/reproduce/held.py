@@ -1,10 +1,15 @@
 """What a folder of a reproduction holds: parts that are whole, and the manifest of all of them."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dpe_jax.folder import MANIFEST, digest, digests, read_json
+from dpe_jax.folder import MANIFEST, digest, digests, read_json, synced
+from dpe_jax.reproduce.part import SCALES
+
+BEGUN = ".begun.json"
+"""In the folder of an unfinished part: with what settings and versions it was begun."""
 
 _UNREAD = OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
 """Of a manifest that is missing, is no JSON, or does not have the entries."""
@@ -13,7 +18,8 @@ _UNREAD = OSError, ValueError, KeyError, TypeError, AttributeError, RecursionErr
 def read_part(folder: Path) -> dict[str, Any] | None:
     """The manifest of a finished part, if it and all files that it lists are as they were written.
 
-    None where one is missing, unreadable or changed. Files that are not listed do not matter.
+    None where one is missing, unreadable or changed. Files that are not listed do not matter, nor
+    does a store that is gone altogether: committed results have none.
     """
     try:
         found = read_json(folder / MANIFEST)
@@ -21,13 +27,54 @@ def read_part(folder: Path) -> dict[str, Any] | None:
             file for kind in ("figures", "tables") for item in found[kind] for file in item["files"]
         }
         told = found["sha256"]
-        if found["kind"] != "part" or not listed <= set(told):
+        if not _is_part(found) or not listed <= set(told):
             return None
         held = digests(folder)
-        same = all(held.get(file) == one for file, one in told.items())
+        same = all(
+            held.get(file, one if file.endswith(".zarr") else None) == one
+            for file, one in told.items()
+        )
     except _UNREAD:
         return None
     return found if same else None
+
+
+def _is_part(found: dict[str, Any]) -> bool:
+    checks = found["checks"]
+    return (
+        found["kind"] == "part"
+        and found["scale"] in SCALES
+        and isinstance(found["seed"], int)
+        and isinstance(found["seconds"], int | float)
+        and isinstance(found["title"], str)
+        and all({"name", "passed", "detail"} <= set(check) for check in checks)
+    )
+
+
+def settle(out: Path, order: Sequence[str]) -> None:
+    """Finish what a killed process was about to do: the exchange of a part for a new one."""
+    for name in order:
+        place, new, old = _places(out, name)
+        if not place.exists() and not (new / BEGUN).exists() and read_part(new) is not None:
+            new.rename(place)
+        if old.exists() and not place.exists():
+            old.rename(place)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def exchange(out: Path, name: str) -> None:
+    """Put a part that is made in the place of the old one."""
+    place, new, old = _places(out, name)
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    new.rename(place)
+    synced(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _places(out: Path, name: str) -> tuple[Path, Path, Path]:
+    return out / name, out / f".{name}.unfinished", out / f".{name}.old"
 
 
 def whole_parts(
@@ -37,25 +84,26 @@ def whole_parts(
 
     One that is not as the manifest of the whole (`before`) says is not.
     """
-    told, found = before.get("sha256", {}), {}
+    told, coming, found = before.get("sha256", {}), before.get("coming", {}), {}
     for name in order:
         part = read_part(out / name)
         if part is None or (part.get("scale"), part.get("seed")) != (scale, seed):
             continue
-        if name in told and told[name] != digest(out / name / MANIFEST):
+        # One of the two, where a process was killed while it put the new one in its place.
+        known = {held[name] for held in (told, coming) if name in held}
+        if known and digest(out / name / MANIFEST) not in known:
             continue
         found[name] = part
     return found
 
 
 def reproduction(out: Path, order: Sequence[str]) -> dict[str, Any]:
-    """The manifest of a reproduction, or what its parts say where it is lost; else nothing."""
+    """The manifest of a reproduction, or what its parts say where it is damaged; else nothing."""
     try:
         found = read_json(out / MANIFEST)
     except _UNREAD:
         found = {}
-    keys = {"scale", "seed", "parts", "asked"}
-    if found.get("kind") == "reproduce" and keys <= set(found):
+    if _is_whole(found):
         return found
     whole = {name: part for name in order if (part := read_part(out / name)) is not None}
     kinds = {(part["scale"], part["seed"]) for part in whole.values()}
@@ -63,3 +111,16 @@ def reproduction(out: Path, order: Sequence[str]) -> dict[str, Any]:
         return {}
     (scale, seed) = kinds.pop()
     return {"scale": scale, "seed": seed, "parts": list(whole), "asked": list(whole)}
+
+
+def _is_whole(found: dict[str, Any]) -> bool:
+    names = [found.get(key, []) for key in ("parts", "asked", "anew")]
+    return (
+        found.get("kind") == "reproduce"
+        and {"parts", "asked"} <= set(found)
+        and found.get("scale") in SCALES
+        and isinstance(found.get("seed"), int)
+        and all(isinstance(one, list) and set(map(type, one)) <= {str} for one in names)
+        and all(isinstance(found.get(key, {}), dict) for key in ("sha256", "coming"))
+        and isinstance(found.get("wall_seconds"), int | float | None)
+    )

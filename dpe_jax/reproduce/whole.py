@@ -10,14 +10,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from dpe_jax.errors import InputError
 from dpe_jax.folder import CONFIG, MANIFEST, alone, digest, read_json, synced, write_json
-from dpe_jax.reproduce.held import read_part, reproduction, whole_parts
+from dpe_jax.interrupts import held
+from dpe_jax.reproduce.held import BEGUN, exchange, read_part, reproduction, settle, whole_parts
 from dpe_jax.reproduce.part import Part, Scale, Settings, Work
 from dpe_jax.reproduce.settings import resolved_toml, settings_hash
 from dpe_jax.reproduce.writing import now, write_part
 from dpe_jax.results import device, versions
-
-_BEGUN = ".begun.json"
-"""In the folder of an unfinished part: with what settings and versions it was begun."""
 
 
 @runtime_checkable
@@ -56,8 +54,9 @@ def reproduce(
 
     With `resume` finished parts of the same settings and versions are kept, an interrupted one goes
     on, and one with missing or changed files is made anew; with `overwrite` these parts are made
-    anew, and each old one stays until the new one takes its place. In the manifest `seconds` are
-    those of the parts, and `wall_seconds` those of this call and, with `resume`, of those before.
+    anew, and each old one stays until the new one takes its place; if that is interrupted, `resume`
+    goes on with it. In the manifest `seconds` are those of the parts, and `wall_seconds` those of
+    all calls that made them, as far as they are known.
     InputError where the folder holds something else, or another reproduction and neither is
     asked for, or one of which parts would be lost. Parts of the same scale and seed that are not
     asked for stay, in their place in `order`, unless they are damaged.
@@ -70,11 +69,13 @@ def reproduce(
         )
         out.mkdir(parents=True, exist_ok=True)
         with _alone(out):
+            settle(out, order)
             before = reproduction(out, order)
             if before and (before["scale"], before["seed"]) != (scale, seed):
                 before = {}
             finished = whole_parts(out, before, scale, seed, order)
-            spent = float(before.get("wall_seconds") or 0.0) if resume else 0.0
+            anew = {*before.get("anew", ()), *(settings if overwrite else ())} & {*finished}
+            spent = _spent(before, finished) if resume or {*finished} - anew else 0.0
             named = {*settings, *finished, *before.get("parts", ()), *before.get("asked", ())}
             record = {
                 "kind": "reproduce",
@@ -93,16 +94,42 @@ def reproduce(
                         f"warning: {name} is damaged and left out; --resume without --only makes it"
                     )
             made = set(finished)
-            record["wall_seconds"] = spent
-            record = _write(out, record, order, made)
-            for name, part in parts.items():
-                if name in settings:
-                    kept = finished.get(name) if resume else None
-                    _make(out, name, part, settings[name], scale, told, kept, resume=resume)
-                    made.add(name)
-                    record["wall_seconds"] = round(spent + time.perf_counter() - began, 3)
-                    record = _write(out, record, order, made)
+
+            def written(**more: Any) -> dict[str, Any]:
+                took = round(spent + time.perf_counter() - began, 3)
+                left = {"wall_seconds": took, "anew": [name for name in order if name in anew]}
+                return _write(out, record | left | more, order, made)
+
+            written()
+            try:
+                for name, part in parts.items():
+                    if name not in settings:
+                        continue
+                    kept = finished.get(name) if resume and name not in anew else None
+                    new = _make(out, name, part, settings[name], scale, told, kept, resume=resume)
+                    if new is not None:
+                        with held():
+                            # A kill between the two would leave a part that nobody knows.
+                            written(coming={name: digest(_scratch(out, name) / MANIFEST)})
+                            exchange(out, name)
+                            made.add(name)
+                            anew.discard(name)
+                            written()
+                    told.ends(name, new or kept or {}, new is None)
+            finally:
+                # An interrupted part has taken its time as well.
+                record = written()
     return record
+
+
+def _spent(before: Mapping[str, Any], finished: Mapping[str, Mapping[str, Any]]) -> float:
+    """Seconds of the calls before; where that is lost, at least those of the parts."""
+    known = before.get("wall_seconds")
+    return known if known is not None else sum(part["seconds"] for part in finished.values())
+
+
+def _scratch(out: Path, name: str) -> Path:
+    return out / f".{name}.unfinished"
 
 
 def _check(
@@ -166,22 +193,21 @@ def _make(
     kept: dict[str, Any] | None,
     *,
     resume: bool,
-) -> None:
-    """A part in its folder: `kept` if it is of these settings and versions, or else made."""
-    place, scratch = out / name, out / f".{name}.unfinished"
+) -> dict[str, Any] | None:
+    """Make a part beside its folder; nothing if `kept` is of these settings and versions."""
+    place, scratch = out / name, _scratch(out, name)
     identity = {"config_hash": settings_hash(settings), "versions": versions(), "scale": scale}
     if kept is not None and identity.items() <= kept.items():
         shutil.rmtree(scratch, ignore_errors=True)
         told.begins(name, True)
-        told.ends(name, kept, True)
-        return
+        return None
     if resume and kept is None and place.exists() and not _of_another(place, scale, settings):
         told.log(f"warning: {name} is damaged, and made anew")
-    goes_on = resume and _is(scratch / _BEGUN, identity)
+    goes_on = resume and _is(scratch / BEGUN, identity)
     if not goes_on:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
-        write_json(scratch / _BEGUN, identity)
+        write_json(scratch / BEGUN, identity)
     told.begins(name, False)
     began = time.perf_counter()
     work = Work(scale, settings.seed, told.log, lambda fraction: told.is_at(name, fraction))
@@ -191,15 +217,8 @@ def _make(
     manifest = write_part(scratch, name, part, made, settings, scale, took, resumed=goes_on)
     for path in [scratch, *scratch.rglob("*")]:
         synced(path)
-    (scratch / _BEGUN).unlink()
-    old = out / f".{name}.old"
-    shutil.rmtree(old, ignore_errors=True)
-    if place.exists():
-        place.rename(old)
-    scratch.rename(place)
-    synced(out)
-    shutil.rmtree(old, ignore_errors=True)
-    told.ends(name, manifest, False)
+    (scratch / BEGUN).unlink()
+    return manifest
 
 
 def _write(
