@@ -22,6 +22,24 @@ def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, Small]:
     return small_parts.parts(monkeypatch)
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished reproduction, which most of these tests begin with."""
+    out = tmp_path_factory.mktemp("template") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        small_parts.parts(patch)
+        assert cli.main(arguments(out)) == 0
+    return out
+
+
+@pytest.fixture
+def finished(small: dict[str, Small], template: Path, tmp_path: Path) -> Path:
+    """A copy of it, as if its parts had just been made."""
+    for one in small.values():
+        one.made = 1
+    return shutil.copytree(template, tmp_path / "out")
+
+
 def test_an_interrupted_reproduction_goes_on(small, tmp_path, capsys) -> None:
     out = tmp_path / "out"
 
@@ -102,9 +120,8 @@ def changed(path: Path) -> None:
         ("result/curves.zarr/0.0", Path.unlink),
     ],
 )
-def test_a_damaged_part_is_made_anew(file, damage, small, tmp_path, capsys) -> None:
-    out = tmp_path / "out"
-    assert cli.main(arguments(out)) == 0
+def test_a_damaged_part_is_made_anew(file, damage, small, finished, capsys) -> None:
+    out = finished
     damage(out / "objective" / file)
     # Of other parts alone it is left out, and said to be.
     assert cli.main(arguments(out, "--resume", "--only", "coupling")) == 0
@@ -131,9 +148,8 @@ def test_a_verdict_that_was_changed_is_noticed(small, tmp_path, capsys) -> None:
     assert [one.made for one in small.values()] == [2, 1, 1]
 
 
-def test_what_is_to_be_replaced_stays_until_it_is(small, tmp_path, capsys) -> None:
-    out = tmp_path / "out"
-    assert cli.main(arguments(out)) == 0
+def test_what_is_to_be_replaced_stays_until_it_is(small, finished, capsys) -> None:
+    out = finished
     before = manifest(out / "coupling")
 
     def interrupted() -> None:
@@ -157,9 +173,8 @@ def test_what_is_to_be_replaced_stays_until_it_is(small, tmp_path, capsys) -> No
     assert sorted(path.name for path in out.iterdir()) == sorted([*small, "manifest.json"])
 
 
-def test_an_interrupted_overwrite_goes_on(small, tmp_path, capsys) -> None:
-    out = tmp_path / "out"
-    assert cli.main(arguments(out)) == 0
+def test_an_interrupted_overwrite_goes_on(small, finished, capsys) -> None:
+    out = finished
 
     def interrupted() -> None:
         raise KeyboardInterrupt
@@ -182,15 +197,16 @@ def test_an_interrupted_overwrite_goes_on(small, tmp_path, capsys) -> None:
 
 
 @pytest.mark.parametrize("moment", ["between", "after", "before", "lost"])
-def test_a_part_that_was_about_to_be_exchanged_is(moment, small, tmp_path, capsys) -> None:
+def test_a_part_that_was_about_to_be_exchanged_is(moment, small, finished, capsys) -> None:
     """As kill -9 leaves the folder at each moment: the part is old or new, and whole."""
-    out = tmp_path / "out"
-    assert cli.main(arguments(out)) == 0
+    out = finished
     place, new, old = (out / name for name in ("coupling", ".coupling.unfinished", ".coupling.old"))
     shutil.copytree(place, new)
     text = (new / "manifest.json").read_text()
     (new / "manifest.json").write_text(text.replace('"resumed": false', '"resumed": true'))
     coming = {"coming": {"coupling": digest(new / "manifest.json")}}
+    # Of an --overwrite, unless what it made is lost.
+    coming |= {"anew": ["coupling"] if moment in ("between", "after") else []}
     (out / "manifest.json").write_text(json.dumps(manifest(out) | coming))
     place.rename(old)
     if moment == "after":
@@ -219,9 +235,8 @@ def test_a_part_that_was_about_to_be_exchanged_is(moment, small, tmp_path, capsy
     ],
     ids=str,
 )
-def test_a_manifest_with_a_wrong_entry_is_made_anew(entry, small, tmp_path) -> None:
-    out = tmp_path / "out"
-    assert cli.main(arguments(out)) == 0
+def test_a_manifest_with_a_wrong_entry_is_made_anew(entry, small, finished) -> None:
+    out = finished
     (out / "manifest.json").write_text(json.dumps(manifest(out) | entry))
     assert cli.main(arguments(out, "--resume")) == 0
     assert [one.made for one in small.values()] == [1, 1, 1]
@@ -231,9 +246,8 @@ def test_a_manifest_with_a_wrong_entry_is_made_anew(entry, small, tmp_path) -> N
 
 
 @pytest.mark.parametrize("key", ["scale", "seconds", "checks", "sha256"])
-def test_a_part_whose_manifest_lacks_an_entry_is_made_anew(key, small, tmp_path) -> None:
-    out = tmp_path / "out"
-    assert cli.main(arguments(out)) == 0
+def test_a_part_whose_manifest_lacks_an_entry_is_made_anew(key, small, finished) -> None:
+    out = finished
     found = manifest(out / "coupling")
     del found[key]
     (out / "coupling" / "manifest.json").write_text(json.dumps(found))
@@ -242,10 +256,9 @@ def test_a_part_whose_manifest_lacks_an_entry_is_made_anew(key, small, tmp_path)
     assert [one.made for one in small.values()] == [1, 2, 1]
 
 
-def test_a_store_that_is_gone_altogether_is_no_damage(small, tmp_path) -> None:
+def test_a_store_that_is_gone_altogether_is_no_damage(small, finished) -> None:
     """As in committed results."""
-    out = tmp_path / "out"
-    assert cli.main(arguments(out)) == 0
+    out = finished
     shutil.rmtree(out / "objective" / "result" / "curves.zarr")
     assert cli.main(arguments(out, "--resume")) == 0
     assert [one.made for one in small.values()] == [1, 1, 1]
@@ -271,9 +284,8 @@ def test_what_is_whole_is_named_however_a_call_ends(small, tmp_path, capsys) -> 
     assert (out / ".coupling.unfinished").is_dir()
 
 
-def test_a_call_that_makes_nothing_does_not_take_back_the_time(small, tmp_path) -> None:
-    out = tmp_path / "out"
-    assert cli.main(arguments(out)) == 0
+def test_a_call_that_makes_nothing_does_not_take_back_the_time(small, finished) -> None:
+    out = finished
     whole = manifest(out) | {"wall_seconds": 1000.0}
     (out / "manifest.json").write_text(json.dumps(whole))
     assert cli.main(arguments(out, "--resume")) == 0
@@ -309,10 +321,9 @@ def test_a_name_that_is_too_long_is_named_in_one_line(small, capsys) -> None:
 
 @pytest.mark.parametrize("damage", [broken, Path.unlink])
 def test_a_lost_manifest_of_the_whole_is_made_from_those_of_its_parts(
-    damage, small, tmp_path, capsys
+    damage, small, finished, capsys
 ) -> None:
-    out = tmp_path / "out"
-    assert cli.main(arguments(out)) == 0
+    out = finished
     before = manifest(out)
     damage(out / "manifest.json")
     capsys.readouterr()

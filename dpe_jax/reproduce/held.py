@@ -77,6 +77,12 @@ def _places(out: Path, name: str) -> tuple[Path, Path, Path]:
     return out / name, out / f".{name}.unfinished", out / f".{name}.old"
 
 
+def is_coming(out: Path, before: Mapping[str, Any], name: str) -> bool:
+    """Whether a part is the one that was about to take the place of an old one."""
+    place = out / name / MANIFEST
+    return place.is_file() and before.get("coming", {}).get(name) == digest(place)
+
+
 def whole_parts(
     out: Path, before: Mapping[str, Any], scale: str, seed: int, order: Sequence[str]
 ) -> dict[str, dict[str, Any]]:

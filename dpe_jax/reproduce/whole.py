@@ -11,7 +11,15 @@ from typing import Any, Protocol, runtime_checkable
 from dpe_jax.errors import InputError
 from dpe_jax.folder import CONFIG, MANIFEST, alone, digest, read_json, synced, write_json
 from dpe_jax.interrupts import held
-from dpe_jax.reproduce.held import BEGUN, exchange, read_part, reproduction, settle, whole_parts
+from dpe_jax.reproduce.held import (
+    BEGUN,
+    exchange,
+    is_coming,
+    read_part,
+    reproduction,
+    settle,
+    whole_parts,
+)
 from dpe_jax.reproduce.part import Part, Scale, Settings, Work
 from dpe_jax.reproduce.settings import resolved_toml, settings_hash
 from dpe_jax.reproduce.writing import now, write_part
@@ -74,7 +82,9 @@ def reproduce(
             if before and (before["scale"], before["seed"]) != (scale, seed):
                 before = {}
             finished = whole_parts(out, before, scale, seed, order)
-            anew = {*before.get("anew", ()), *(settings if overwrite else ())} & {*finished}
+            # What a killed call was about to exchange, and is by now, is anew.
+            left = {name for name in before.get("anew", ()) if not is_coming(out, before, name)}
+            anew = {*left, *(settings if overwrite else ())} & {*finished}
             spent = _spent(before, finished) if resume or {*finished} - anew else 0.0
             named = {*settings, *finished, *before.get("parts", ()), *before.get("asked", ())}
             record = {
