@@ -167,6 +167,7 @@ def test_every_method_beside_the_encrypted_one(monkeypatch) -> None:
         assert one["range_ns"][0] <= one["ns"] <= one["range_ns"][1]
 
 
+@pytest.mark.slow
 def test_a_large_network_beside_the_matrix() -> None:
     report = checked("large", large.measure(40, 6, 2, 16, 3, 2))
     within(report, {"engine", "einsum", "pieces"})
@@ -180,6 +181,7 @@ def test_integers_that_differ_are_counted() -> None:
     assert set(report["ratios"]) == {"b_over_a", "c_over_a"}
 
 
+@pytest.mark.slow
 def test_growth_along_one_curve() -> None:
     (runs, *_, iterations, _) = growth.curves(quick=True)
     for curve, values in ((runs, [4, 16]), (iterations, [10, 30])):

@@ -64,6 +64,7 @@ def expected(k: int) -> np.ndarray:
     return x.mean(axis=0)
 
 
+@pytest.mark.slow
 def test_the_unbiased_method_is_where_it_promises_to_be() -> None:
     sample, point = mean_states()["stochastic"], optimum()
     assert violated(METHODS["stochastic"].conditions(NETWORK)) == ()

@@ -87,6 +87,7 @@ def test_the_command(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
     assert not (folder / COMPARISON).exists()
 
 
+@pytest.mark.slow
 def test_an_unfinished_result_is_run_again(tmp_path: Path, capsys: Any) -> None:
     path, out = write(tmp_path, {"runs": 9, "iterations": 4}), tmp_path / "out"
     arguments = ["compare", path, "--out", str(out), "--no-figures", "--json"]

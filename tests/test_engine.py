@@ -40,7 +40,7 @@ from dpe_jax.tracing import Trace
     ("problem", "precision"),
     [
         pytest.param(FULL, "float32", id="full-float32"),
-        pytest.param(DIAGONAL, "float64", id="diagonal-float64"),
+        pytest.param(DIAGONAL, "float64", id="diagonal-float64", marks=pytest.mark.slow),
         pytest.param(FULL, "float64", id="full-float64", marks=pytest.mark.slow),
         pytest.param(DIAGONAL, "float32", id="diagonal-float32", marks=pytest.mark.slow),
     ],

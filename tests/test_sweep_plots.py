@@ -81,6 +81,7 @@ def options(**given: Any) -> argparse.Namespace:
     return argparse.Namespace(folder="d", **({name: None for name in names} | given))
 
 
+@pytest.mark.slow
 def test_options_choose_axes_metric_and_method(tmp_path: Path, monkeypatch) -> None:
     two = EXPONENT | {"linear": {"from": 0.5, "to": 0.6, "count": 2}}
     wide = made(swept(DELTA, two, NOISE), points=4)
