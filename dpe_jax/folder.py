@@ -182,7 +182,7 @@ def digests(folder: Path) -> dict[str, str]:
     found = {}
     for place in [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]:
         within = place.relative_to(folder)
-        if any(name.endswith(".zarr") for name in within.parts):
+        if any(name.endswith(".zarr") or name[0] == "." for name in within.parts):
             continue
         for path in sorted(path for path in place.iterdir() if path.is_file()):
             if path != folder / MANIFEST and path.name != REPORT and path.name[0] != ".":

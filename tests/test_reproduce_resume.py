@@ -13,7 +13,7 @@ from command_line import python, refusal, the_object
 from small_parts import Settings, Small, arguments, manifest
 
 from dpe_jax import cli, reproduce_commands
-from dpe_jax.folder import digest
+from dpe_jax.folder import digest, digests
 from dpe_jax.report.reading import read
 
 
@@ -189,14 +189,16 @@ def test_an_interrupted_overwrite_goes_on(small, finished, capsys) -> None:
     capsys.readouterr()
     assert cli.main(arguments(out, "--resume", "--only", "objective")) == 0
     assert "not finished: coupling, privacy; this goes on" in capsys.readouterr().out
+    capsys.readouterr()
     assert cli.main(arguments(out, "--resume")) == 0
+    assert "damaged" not in capsys.readouterr().err
     assert [one.made for one in small.values()] == [2, 3, 2]
     assert small["coupling"].found == ["half", "result"]
     assert manifest(out)["anew"] == []
     assert not [text for text in read(out).remarks if "still as before" in text]
 
 
-@pytest.mark.parametrize("moment", ["between", "after", "before", "lost"])
+@pytest.mark.parametrize("moment", ["begun", "before", "between", "after", "lost"])
 def test_a_part_that_was_about_to_be_exchanged_is(moment, small, finished, capsys) -> None:
     """As kill -9 leaves the folder at each moment: the part is old or new, and whole."""
     out = finished
@@ -206,23 +208,26 @@ def test_a_part_that_was_about_to_be_exchanged_is(moment, small, finished, capsy
     (new / "manifest.json").write_text(text.replace('"resumed": false', '"resumed": true'))
     coming = {"coming": {"coupling": digest(new / "manifest.json")}}
     # Of an --overwrite, unless what it made is lost.
-    coming |= {"anew": ["coupling"] if moment in ("between", "after") else []}
+    coming |= {"anew": ["coupling"] if moment in ("before", "between", "after") else []}
     (out / "manifest.json").write_text(json.dumps(manifest(out) | coming))
     place.rename(old)
     if moment == "after":
         new.rename(place)
-    if moment == "before":
+    if moment in ("before", "begun"):
         old.rename(place)
+    if moment == "begun":
         (new / ".begun.json").write_text("{}")
     if moment == "lost":
         shutil.rmtree(new)
-    if moment in ("after", "before"):
-        assert read(out).passed is True
+    if moment in ("begun", "before", "after"):
+        page = read(out)
+        assert page.passed is True
+        assert bool([text for text in page.remarks if "still as" in text]) is (moment == "before")
     capsys.readouterr()
     assert cli.main(arguments(out, "--resume")) == 0
     assert "damaged" not in capsys.readouterr().err
     assert [one.made for one in small.values()] == [1, 1, 1]
-    assert manifest(place)["resumed"] is (moment in ("between", "after"))
+    assert manifest(place)["resumed"] is (moment in ("before", "between", "after"))
     assert sorted(path.name for path in out.iterdir()) == sorted([*small, "manifest.json"])
     assert read(out).passed is True
 
@@ -232,6 +237,7 @@ def test_a_part_that_was_about_to_be_exchanged_is(moment, small, finished, capsy
     [
         *({"parts": None}, {"wall_seconds": "abc"}, {"seed": "x"}, {"scale": "huge"}),
         *({"asked": [1]}, {"sha256": []}, {"anew": None}, {"coming": "coupling"}),
+        *({"sha256": {"coupling": []}}, {"started": None}),
     ],
     ids=str,
 )
@@ -262,6 +268,15 @@ def test_a_store_that_is_gone_altogether_is_no_damage(small, finished) -> None:
     shutil.rmtree(out / "objective" / "result" / "curves.zarr")
     assert cli.main(arguments(out, "--resume")) == 0
     assert [one.made for one in small.values()] == [1, 1, 1]
+
+
+def test_what_is_hidden_has_no_digest(tmp_path: Path) -> None:
+    """A killed process may leave such folders behind."""
+    for name in ("seen", "within/seen", ".hidden", ".left/seen", "within/.left/seen"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text("x")
+    assert sorted(digests(tmp_path)) == ["seen", "within/seen"]
 
 
 def test_what_is_whole_is_named_however_a_call_ends(small, tmp_path, capsys) -> None:

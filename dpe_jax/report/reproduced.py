@@ -15,15 +15,18 @@ def whole(folder: Folder) -> Page:
     asked = manifest.asked or manifest.parts
     goes_on = resuming.command(folder.top, manifest.scale, manifest.seed, asked)
     folder = folder.cured(goes_on)
+    old = list(manifest.anew)
     for name, told in manifest.sha256.items():
         held = hashlib.sha256(folder.within(name).data(MANIFEST)).hexdigest()
         if held not in (told, manifest.coming.get(name)):
             raise folder.refused(f"{name}/{MANIFEST} is not as it was written")
+        if held != told and name in old:
+            old.remove(name)
     parts = {name: _read(folder.within(name), name) for name in manifest.parts}
     _check_same(folder, manifest, parts)
     remarks = _unknown(folder, {MANIFEST, *manifest.parts})
-    if manifest.anew:
-        told = f"{', '.join(manifest.anew)}: still as before dpe reproduce --overwrite, which was"
+    if old:
+        told = f"{', '.join(old)}: still as before dpe reproduce --overwrite, which was"
         remarks.append(f"{told} interrupted; {goes_on} goes on.")
     found = Parts(manifest.parts, asked, goes_on)
     sections = [section(folder.within(name), part, manifest) for name, part in parts.items()]

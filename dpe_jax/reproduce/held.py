@@ -51,30 +51,45 @@ def _is_part(found: dict[str, Any]) -> bool:
     )
 
 
-def settle(out: Path, order: Sequence[str]) -> None:
-    """Finish what a killed process was about to do: the exchange of a part for a new one."""
+def settle(out: Path, order: Sequence[str]) -> dict[str, str]:
+    """Finish what a killed process was about to do: the exchange of a part for a new one.
+
+    Returns the digests of the manifests of the parts that are new by that.
+    """
+    found = {}
     for name in order:
         place, new, old = _places(out, name)
-        if not place.exists() and not (new / BEGUN).exists() and read_part(new) is not None:
-            new.rename(place)
         if old.exists() and not place.exists():
             old.rename(place)
-        shutil.rmtree(old, ignore_errors=True)
+        if new.is_dir() and not (new / BEGUN).exists() and read_part(new) is not None:
+            found[name] = digest(new / MANIFEST)
+            exchange(out, name)
+        forget(out, name)
+    return found
 
 
 def exchange(out: Path, name: str) -> None:
-    """Put a part that is made in the place of the old one."""
+    """Put a part that is made in the place of the old one, which stays beside it for a while."""
     place, new, old = _places(out, name)
     shutil.rmtree(old, ignore_errors=True)
     if place.exists():
         place.rename(old)
     new.rename(place)
     synced(out)
-    shutil.rmtree(old, ignore_errors=True)
+
+
+def forget(out: Path, name: str) -> None:
+    """Remove the old part."""
+    shutil.rmtree(_places(out, name)[2], ignore_errors=True)
+
+
+def scratch(out: Path, name: str) -> Path:
+    """Where a part is made."""
+    return out / f".{name}.unfinished"
 
 
 def _places(out: Path, name: str) -> tuple[Path, Path, Path]:
-    return out / name, out / f".{name}.unfinished", out / f".{name}.old"
+    return out / name, scratch(out, name), out / f".{name}.old"
 
 
 def is_coming(out: Path, before: Mapping[str, Any], name: str) -> bool:
@@ -119,6 +134,10 @@ def reproduction(out: Path, order: Sequence[str]) -> dict[str, Any]:
     return {"scale": scale, "seed": seed, "parts": list(whole), "asked": list(whole)}
 
 
+def _are_texts(found: Any) -> bool:
+    return isinstance(found, dict) and set(map(type, found.values())) <= {str}
+
+
 def _is_whole(found: dict[str, Any]) -> bool:
     names = [found.get(key, []) for key in ("parts", "asked", "anew")]
     return (
@@ -127,6 +146,7 @@ def _is_whole(found: dict[str, Any]) -> bool:
         and found.get("scale") in SCALES
         and isinstance(found.get("seed"), int)
         and all(isinstance(one, list) and set(map(type, one)) <= {str} for one in names)
-        and all(isinstance(found.get(key, {}), dict) for key in ("sha256", "coming"))
+        and all(_are_texts(found.get(key, {})) for key in ("sha256", "coming"))
+        and isinstance(found.get("started", ""), str)
         and isinstance(found.get("wall_seconds"), int | float | None)
     )

@@ -14,9 +14,11 @@ from dpe_jax.interrupts import held
 from dpe_jax.reproduce.held import (
     BEGUN,
     exchange,
+    forget,
     is_coming,
     read_part,
     reproduction,
+    scratch,
     settle,
     whole_parts,
 )
@@ -77,8 +79,9 @@ def reproduce(
         )
         out.mkdir(parents=True, exist_ok=True)
         with _alone(out):
-            settle(out, order)
+            settled = settle(out, order)
             before = reproduction(out, order)
+            before |= {"coming": before.get("coming", {}) | settled} if before else {}
             if before and (before["scale"], before["seed"]) != (scale, seed):
                 before = {}
             finished = whole_parts(out, before, scale, seed, order)
@@ -115,16 +118,19 @@ def reproduce(
                 for name, part in parts.items():
                     if name not in settings:
                         continue
+                    if resume and name not in finished and _is_damaged(out / name, scale, seed):
+                        told.log(f"warning: {name} is damaged, and made anew")
                     kept = finished.get(name) if resume and name not in anew else None
                     new = _make(out, name, part, settings[name], scale, told, kept, resume=resume)
                     if new is not None:
                         with held():
                             # A kill between the two would leave a part that nobody knows.
-                            written(coming={name: digest(_scratch(out, name) / MANIFEST)})
+                            written(coming={name: digest(scratch(out, name) / MANIFEST)})
                             exchange(out, name)
                             made.add(name)
                             anew.discard(name)
                             written()
+                        forget(out, name)
                     told.ends(name, new or kept or {}, new is None)
             finally:
                 # An interrupted part has taken its time as well.
@@ -136,10 +142,6 @@ def _spent(before: Mapping[str, Any], finished: Mapping[str, Mapping[str, Any]])
     """Seconds of the calls before; where that is lost, at least those of the parts."""
     known = before.get("wall_seconds")
     return known if known is not None else sum(part["seconds"] for part in finished.values())
-
-
-def _scratch(out: Path, name: str) -> Path:
-    return out / f".{name}.unfinished"
 
 
 def _check(
@@ -205,29 +207,27 @@ def _make(
     resume: bool,
 ) -> dict[str, Any] | None:
     """Make a part beside its folder; nothing if `kept` is of these settings and versions."""
-    place, scratch = out / name, _scratch(out, name)
+    folder = scratch(out, name)
     identity = {"config_hash": settings_hash(settings), "versions": versions(), "scale": scale}
     if kept is not None and identity.items() <= kept.items():
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         told.begins(name, True)
         return None
-    if resume and kept is None and place.exists() and not _of_another(place, scale, settings):
-        told.log(f"warning: {name} is damaged, and made anew")
-    goes_on = resume and _is(scratch / BEGUN, identity)
+    goes_on = resume and _is(folder / BEGUN, identity)
     if not goes_on:
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir()
-        write_json(scratch / BEGUN, identity)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        write_json(folder / BEGUN, identity)
     told.begins(name, False)
     began = time.perf_counter()
     work = Work(scale, settings.seed, told.log, lambda fraction: told.is_at(name, fraction))
-    made = part.make(settings, scratch, work)
-    (scratch / CONFIG).write_text(resolved_toml(settings), encoding="utf-8")
+    made = part.make(settings, folder, work)
+    (folder / CONFIG).write_text(resolved_toml(settings), encoding="utf-8")
     took = time.perf_counter() - began
-    manifest = write_part(scratch, name, part, made, settings, scale, took, resumed=goes_on)
-    for path in [scratch, *scratch.rglob("*")]:
+    manifest = write_part(folder, name, part, made, settings, scale, took, resumed=goes_on)
+    for path in [folder, *folder.rglob("*")]:
         synced(path)
-    (scratch / BEGUN).unlink()
+    (folder / BEGUN).unlink()
     return manifest
 
 
@@ -250,10 +250,10 @@ def _write(
     return record
 
 
-def _of_another(place: Path, scale: Scale, settings: Settings) -> bool:
-    """Whether a part is whole, but of another scale or seed."""
+def _is_damaged(place: Path, scale: Scale, seed: int) -> bool:
+    """Whether a part that is not as it was written is of this scale and seed, as far as it says."""
     part = read_part(place)
-    return part is not None and (part["scale"], part["seed"]) != (scale, settings.seed)
+    return place.exists() and (part is None or (part["scale"], part["seed"]) == (scale, seed))
 
 
 def _is(path: Path, identity: Mapping[str, Any]) -> bool:
