@@ -1,11 +1,11 @@
 """Forecasts: their counts are those of a real replay, and their times are near its times."""
 
+import contextlib
 import dataclasses
 import itertools
-import time
+from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from common import ENCRYPTED, GAMMA, STEPSIZE
 
@@ -15,8 +15,9 @@ from dpe_jax.cost import Forecast, Unit, calibrate, count, forecast, protocol_of
 from dpe_jax.errors import InputError
 from dpe_jax.factors import CoordinateFactors, LinkFactors, PublicFactors
 from dpe_jax.network import Network
+from dpe_jax.paillier.channel import Channel
 from dpe_jax.paillier.setup import Encryption, Work
-from dpe_jax.paillier.tally import OPERATIONS
+from dpe_jax.paillier.tally import OPERATIONS, Tally
 from dpe_jax.problems import Quadratic
 from dpe_jax.simulation import Simulation
 from dpe_jax.study import simulate
@@ -142,9 +143,6 @@ def test_iterations_scale_what_is_not_set_up() -> None:
     assert (ten.plain_messages, ten.plain_bytes) == (10 * one.plain_messages, 10 * one.plain_bytes)
 
 
-MEDIUM = Encryption(key_bits=1024, insecure_test_keys=True)
-
-
 @pytest.mark.parametrize("name", ["fast", "phe", "full"])
 @pytest.mark.parametrize("factors", RANDOM, ids=str)
 def test_a_calibration_is_of_the_same_layout(factors, name) -> None:
@@ -168,35 +166,56 @@ def test_a_calibration_is_of_the_same_layout(factors, name) -> None:
     assert (made.slots, made.ciphertexts_a_message) == (1, 5)
 
 
-def measured(given: Simulation) -> float:
-    """Seconds of an iteration in a replay."""
+# Powers of two: a sum of them tells what it is made of.
+PRICES = {name: 2.0**power for power, name in enumerate(OPERATIONS)}
+MESSAGE = 2.0 ** len(OPERATIONS)
+
+
+@pytest.fixture
+def clock(monkeypatch) -> SimpleNamespace:
+    """A clock that nothing moves but operations and messages, each by its price."""
+    now = [0.0]
+    made = SimpleNamespace(perf_counter=lambda: now[0])
+    for module in ("cost", "verification", "paillier.tally"):
+        monkeypatch.setattr(f"dpe_jax.{module}.time", made)
+
+    @contextlib.contextmanager
+    def timing(self: Tally, operation: str, number: int, honest: Any = Tally.timing) -> Any:
+        with honest(self, operation, number):
+            yield
+            now[0] += PRICES[operation] * number
+
+    def send(self: Channel, *message: Any, honest: Any = Channel.send) -> None:
+        before = self.messages
+        honest(self, *message)
+        now[0] += MESSAGE * (self.messages - before)
+
+    monkeypatch.setattr(Tally, "timing", timing)
+    monkeypatch.setattr(Channel, "send", send)
+    return made
+
+
+@pytest.mark.parametrize("randomness", ["short", "full"])
+@pytest.mark.parametrize("factors", RANDOM, ids=str)
+def test_the_time_of_a_replay_is_forecast(factors, randomness, clock) -> None:
+    """Exactly, where prices are known; on a real clock see `scripts/bench_paillier.py`."""
+    network = Network.ring(5)
+    given = simulation(factors, network, 8)
+    encryption = dataclasses.replace(SMALL_KEYS, randomness=randomness)
     result = simulated(given)
-    began = time.perf_counter()
-    report = verify(result, encryption=MEDIUM)
+    began = clock.perf_counter()
+    report = verify(result, encryption=encryption)
     assert report.verified
-    setup = report.seconds["keys"] + report.seconds["tables"]
-    return (time.perf_counter() - began - setup) / given.iterations
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("factors", RANDOM[1:], ids=str)
-def test_the_time_of_a_replay_is_forecast(factors, monkeypatch) -> None:
-    """Within 30 per cent on a quiet machine; the limit here is wider, since tests share theirs."""
-    network, dim = Network.ring(5), 8
-    given = simulation(factors, network, dim, iterations=6 if factors.kind == "coordinate" else 30)
-    keys = MEDIUM.generate(5)
-    monkeypatch.setattr(Encryption, "generate", lambda _, agents: keys[:agents])
+    took = clock.perf_counter() - began
+    made = forecast(given, "method", encryption, seconds=0.0)
+    assert made.seconds == pytest.approx(took, rel=1e-12)
+    setup = 5 * PRICES["keys"] + (5 + 10) * PRICES["tables"]
+    assert made.setup_seconds == pytest.approx(setup, rel=1e-12)
+    assert made.iteration_seconds == pytest.approx((took - setup) / 3, rel=1e-12)
     # Eight coordinates in one ciphertext, or in eight.
-    [another] = set(RANDOM[1:]) - {factors}
-    other = simulation(another, network, dim)
-    near, far = [], []
-    # By turns, so that whatever else the machine does slows both alike.
-    for _ in range(3):
-        seconds = measured(given)
-        near.append(forecast(given, "method", MEDIUM, seconds=0.2).iteration_seconds / seconds)
-        far.append(forecast(other, "method", MEDIUM, seconds=0.2).iteration_seconds / seconds)
-    assert 1 / 1.6 < np.median(near) < 1.6
-    assert not 1 / 1.6 < np.median(far) < 1.6
+    another = RANDOM[0] if factors.kind == "coordinate" else RANDOM[-1]
+    other = forecast(simulation(another, network, 8), "method", encryption, seconds=0.0)
+    assert other.seconds != pytest.approx(took, rel=1e-2)
 
 
 @pytest.mark.parametrize(
