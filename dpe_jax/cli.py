@@ -21,7 +21,7 @@ from dpe_jax.arguments import (
     REPRODUCE_PARTS,
     read,
 )
-from dpe_jax.errors import InputError, OptimumError, WorkerDiedError
+from dpe_jax.errors import InputError, OptimumError, ReaderLeftError, WorkerDiedError
 
 DONE, BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 0, 2, 130, 141
 
@@ -36,9 +36,9 @@ class _Parser(argparse.ArgumentParser):
         self.exit(BAD_INPUT, _line(message))
 
 
-def _silence() -> None:
-    """Nothing more goes to stdout: Python would fail once more when it flushes at its exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _silence(descriptor: int) -> None:
+    """Nothing more goes there: Python would fail once more when it flushes at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def _complain(line: str) -> None:
@@ -345,14 +345,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(_line(f"out of memory: expected fewer runs, points or agents: {error}"))
         return BAD_INPUT
     except BrokenPipeError:
-        _silence()
+        _silence(sys.stdout.fileno())
+        return PIPE_CLOSED
+    except ReaderLeftError:
+        _silence(sys.stderr.fileno())
         return PIPE_CLOSED
     except OSError as error:
         if error.errno not in _OF_PATHS_AND_DISKS:
             raise
         named = f"{error.filename}: " if error.filename else "stdout: "
         if not error.filename:
-            _silence()
+            _silence(sys.stdout.fileno())
         _complain(_line(f"{named}expected a place that can be used ({error.strerror})"))
         return BAD_INPUT
     except WorkerDiedError as error:

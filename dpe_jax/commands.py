@@ -5,8 +5,9 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, final
+from typing import IO, Any, cast, final
 
 from rich import box
 from rich.console import Console
@@ -17,6 +18,7 @@ from dpe_jax import certificates, comparisons, experiment, replays, running
 from dpe_jax.audit_commands import run_audit
 from dpe_jax.bench_commands import run_bench
 from dpe_jax.compilation import keep_programs
+from dpe_jax.errors import ReaderLeftError
 from dpe_jax.folder import jsonable
 from dpe_jax.options import LEFT_OUT, in_words, measured, tell, warn
 from dpe_jax.report_commands import run_report
@@ -50,7 +52,9 @@ def run(options: argparse.Namespace) -> int:
     """Run the parsed command; returns the exit status."""
     # On a terminal, lines are broken between words; elsewhere a message is one line.
     narrow = sys.stderr.isatty()
-    log = _Console(stderr=True, highlight=False, markup=False, soft_wrap=not narrow)
+    log = _Console(
+        file=cast(IO[str], _Stderr()), highlight=False, markup=False, soft_wrap=not narrow
+    )
     command = {
         "presets": _presets,
         "plot": _plot,
@@ -93,6 +97,41 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Leave it to the program."""
         raise BrokenPipeError
+
+
+@final
+class _Stderr:
+    """Where it is said what the work does: a line that cannot be written is left out.
+
+    On a full disk what is computed matters more. A reader that leaves is another matter, and no
+    `OSError`, which whoever writes a folder would take for one of that folder.
+    """
+
+    def __init__(self) -> None:
+        self._stream = sys.stderr
+
+    def write(self, text: str) -> int:
+        """Write what can be written; ReaderLeftError if nobody reads it."""
+        with self._failing():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Likewise."""
+        with self._failing():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError as error:
+            raise ReaderLeftError from error
+        except OSError:
+            pass
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _presets(

@@ -31,6 +31,10 @@ class InterruptedRunError(KeyboardInterrupt):
     """A simulation was interrupted; says what is kept of it, and where."""
 
 
+class ReaderLeftError(Exception):
+    """Nobody reads any more what is said of the work."""
+
+
 class OptimumError(RuntimeError):
     """The reference optimum was not reached to the gradient norm that is promised."""
 

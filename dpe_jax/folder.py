@@ -110,6 +110,11 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
         scratch.unlink(missing_ok=True)
 
 
+def left_over(folder: Path, name: str) -> set[Path]:
+    """What killed processes left of a file of that name while they wrote it (`whole`)."""
+    return set(folder.glob(f".{name}.{PARTIAL}-*"))
+
+
 @contextlib.contextmanager
 def whole_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     """A folder to write to that takes the place of `out` when everything in it is on the disk.

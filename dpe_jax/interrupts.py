@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def noted() -> Iterator[threading.Event]:
-    """Note an interrupt instead of raising it; a second one is raised.
+def noted(*, patient: bool = False) -> Iterator[threading.Event]:
+    """Note an interrupt instead of raising it; a second one is raised, unless one is `patient`.
 
     Only in the main thread, where Python handles signals, and only what would have raised a
     `KeyboardInterrupt`. Whoever asks for this has to look at the event, and to end.
@@ -20,7 +20,7 @@ def noted() -> Iterator[threading.Event]:
         return
 
     def note(number: int, frame: types.FrameType | None) -> None:
-        if asked.is_set():
+        if asked.is_set() and not patient:
             raise KeyboardInterrupt
         asked.set()
 
@@ -39,8 +39,8 @@ def noted() -> Iterator[threading.Event]:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Let an interrupt wait for the end of what takes no time."""
-    with noted() as asked:
+    """Let interrupts, however many, wait for the end of what takes no time."""
+    with noted(patient=True) as asked:
         yield
     if asked.is_set():
         raise KeyboardInterrupt

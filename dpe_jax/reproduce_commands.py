@@ -41,7 +41,8 @@ def run_reproduce(
     out = Path(options.out) if options.out else _default_folder(scale)
     if options.resume and not out.is_dir():
         log.print(f"nothing is in {out} yet: it begins")
-    with _going_on(options, out), Bar(log, settings, screen) as bar:
+    bar = Bar(log, settings, screen)
+    with _going_on(options, out, bar), bar:
         record = reproduce(
             out,
             PARTS,
@@ -70,11 +71,14 @@ def _default_folder(scale: Scale) -> Path:
 
 
 @contextlib.contextmanager
-def _going_on(options: argparse.Namespace, out: Path) -> Iterator[None]:
+def _going_on(options: argparse.Namespace, out: Path, bar: "Bar") -> Iterator[None]:
     """Say with an interrupt which command goes on."""
     try:
         yield
     except KeyboardInterrupt as stop:
+        if options.overwrite and not bar.is_recorded:
+            again = shlex.join(["dpe", *options.arguments])
+            raise KeyboardInterrupt(f"nothing was begun; this begins it: {again}") from stop
         words = [word for word in options.arguments if word not in ("--resume", "--overwrite")]
         again = shlex.join(["dpe", *words, "--resume"])
         kept = str(stop) or f"what is finished is kept in {out}"
@@ -93,6 +97,7 @@ class Bar:
         self._log, self._screen = log, screen
         self._seconds = {name: part.seconds for name, part in settings.items()}
         self._before, self._begun = 0.0, False
+        self.is_recorded = False
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -114,6 +119,10 @@ class Bar:
         trace: types.TracebackType | None,
     ) -> None:
         self._progress.stop()
+
+    def recorded(self) -> None:
+        """From now on an interrupted call can be gone on with."""
+        self.is_recorded = True
 
     def begins(self, name: str, kept: bool) -> None:
         """Name the part beside the bar."""

@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import refusal
+from rich.console import Console
 
 from dpe_jax import cli, commands
+from dpe_jax.errors import InputError
 
 
 @pytest.fixture
@@ -23,6 +26,24 @@ def printing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return 0
 
     monkeypatch.setattr(commands, "run", run)
+    return lines
+
+
+@pytest.fixture
+def saying(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What `dpe reproduce` says of its work in place of doing it, if it is not stopped."""
+    lines: list[str] = []
+
+    def run(options: object, log: Console, screen: object) -> tuple[int, dict[str, Any]]:
+        while lines:
+            try:
+                log.print(lines[-1])
+            except OSError as error:
+                raise InputError("--out", "", "a writable folder") from error
+            lines.pop()
+        return 0, {}
+
+    monkeypatch.setattr("dpe_jax.reproduce_commands.run_reproduce", run)
     return lines
 
 
@@ -62,6 +83,28 @@ def test_a_complaint_that_nobody_can_read_changes_no_status() -> None:
     command = [sys.executable, "-m", "dpe_jax.cli", "run", "no-such-preset"]
     with Path("/dev/full").open("w") as full:
         assert subprocess.run(command, stderr=full, check=False).returncode == cli.BAD_INPUT
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no such device")
+def test_what_is_said_of_the_work_stops_nothing(saying: list[str], monkeypatch) -> None:
+    saying += ["a line"] * 3
+    with open("/dev/full", "w", encoding="utf-8", closefd=True, buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        assert cli.main(["reproduce"]) == 0
+        assert saying == []
+        with pytest.raises(OSError, match="No space"):
+            full.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+
+
+def test_a_reader_of_stderr_that_leaves_is_no_fault_of_a_folder(saying, monkeypatch) -> None:
+    """Which is what one who writes a folder takes an `OSError` for."""
+    saying += ["a long line " * 20] * 5000
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert cli.main(["reproduce"]) == cli.PIPE_CLOSED
 
 
 def test_a_reader_that_leaves_is_no_failed_check(printing: list[str], monkeypatch) -> None:

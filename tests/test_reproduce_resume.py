@@ -1,5 +1,6 @@
 """`dpe reproduce`: what it keeps when it is stopped or its files are damaged, and goes on with."""
 
+import contextlib
 import errno
 import json
 import os
@@ -13,7 +14,7 @@ from command_line import python, refusal, the_object
 from small_parts import Settings, Small, arguments, manifest
 
 from dpe_jax import cli, reproduce_commands
-from dpe_jax.folder import digest, digests
+from dpe_jax.folder import digest, digests, whole
 from dpe_jax.report.reading import read
 
 
@@ -196,6 +197,82 @@ def test_an_interrupted_overwrite_goes_on(small, finished, capsys) -> None:
     assert small["coupling"].found == ["half", "result"]
     assert manifest(out)["anew"] == []
     assert not [text for text in read(out).remarks if "still as before" in text]
+
+
+def test_an_overwrite_that_was_not_begun_is_begun_again(
+    small, finished, monkeypatch, capsys
+) -> None:
+    """Ctrl-C while it reads what is there: --resume would make nothing anew."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    words = arguments(finished, "--overwrite", "--seed", "3")
+    with monkeypatch.context() as patch:
+        patch.setattr("dpe_jax.reproduce.whole.whole_parts", interrupted)
+        assert cli.main(words) == cli.INTERRUPTED
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == f"dpe: interrupted; nothing was begun; this begins it: dpe {' '.join(words)}"
+    assert manifest(finished)["seed"] == 0
+    assert cli.main(words) == 0
+    assert manifest(finished)["seed"] == 3
+
+
+def test_interrupts_wait_for_an_exchange(small, finished, monkeypatch, capsys) -> None:
+    """However many: between its two renames a part has no place."""
+    rename, seen = Path.rename, []
+
+    def interrupting(self: Path, target: Path) -> Path:
+        seen.append(target.name)
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupting)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert cli.main(arguments(finished, "--overwrite")) == cli.INTERRUPTED
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == [".objective.old", "objective"]
+    assert manifest(finished)["parts"] == list(small)
+    assert manifest(finished)["anew"] == ["coupling", "privacy"]
+
+
+@pytest.mark.parametrize("words", [[], ["--resume"], ["--overwrite"]])
+def test_a_first_manifest_that_was_half_written_is_not_in_the_way(
+    words, small, tmp_path, monkeypatch
+) -> None:
+    """As kill -9 leaves the folder."""
+    out = tmp_path / "out"
+    out.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        with contextlib.suppress(KeyboardInterrupt), whole(out / "manifest.json") as stream:
+            stream.write(b'{"kind": ')
+            raise KeyboardInterrupt
+    [left] = out.iterdir()
+    assert left.name.startswith(".manifest.json.partial-")
+    assert cli.main(arguments(out, *words)) == 0
+    assert sorted(path.name for path in out.iterdir()) == sorted([*small, "manifest.json"])
+
+
+def test_parts_of_two_seeds_without_a_manifest_can_be_replaced(small, finished, capsys) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    small["coupling"].before = interrupted
+    assert cli.main(arguments(finished, "--overwrite", "--seed", "3")) == cli.INTERRUPTED
+    (finished / "manifest.json").unlink()
+    capsys.readouterr()
+    for words in ([], ["--resume"], ["--resume", "--seed", "3"]):
+        line = refusal(arguments(finished, *words), capsys)
+        assert "parts of several scales or seeds, and no manifest of all of them; add" in line
+    line = refusal(arguments(finished, "--overwrite", "--only", "coupling"), capsys)
+    assert "of which objective, privacy would be lost" in line
+    small["coupling"].before = lambda: None
+    assert cli.main(arguments(finished, "--overwrite", "--seed", "3")) == 0
+    assert {manifest(finished / name)["seed"] for name in small} == {3}
 
 
 @pytest.mark.parametrize("moment", ["begun", "before", "between", "after", "lost"])

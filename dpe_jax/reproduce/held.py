@@ -119,7 +119,10 @@ def whole_parts(
 
 
 def reproduction(out: Path, order: Sequence[str]) -> dict[str, Any]:
-    """The manifest of a reproduction, or what its parts say where it is damaged; else nothing."""
+    """The manifest of a reproduction, or what its parts say where it is damaged; else nothing.
+
+    Where they are of several scales or seeds, these are None.
+    """
     try:
         found = read_json(out / MANIFEST)
     except _UNREAD:
@@ -128,9 +131,9 @@ def reproduction(out: Path, order: Sequence[str]) -> dict[str, Any]:
         return found
     whole = {name: part for name in order if (part := read_part(out / name)) is not None}
     kinds = {(part["scale"], part["seed"]) for part in whole.values()}
-    if len(kinds) != 1:
+    if not kinds:
         return {}
-    (scale, seed) = kinds.pop()
+    scale, seed = kinds.pop() if len(kinds) == 1 else (None, None)
     return {"scale": scale, "seed": seed, "parts": list(whole), "asked": list(whole)}
 
 

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from dpe_jax.errors import InputError
-from dpe_jax.folder import CONFIG, MANIFEST, alone, digest, read_json, synced, write_json
+from dpe_jax.folder import (
+    CONFIG,
+    MANIFEST,
+    alone,
+    digest,
+    left_over,
+    read_json,
+    synced,
+    write_json,
+)
 from dpe_jax.interrupts import held
 from dpe_jax.reproduce.held import (
     BEGUN,
@@ -31,6 +40,10 @@ from dpe_jax.results import device, versions
 @runtime_checkable
 class Told(Protocol):
     """Who is told what becomes of the parts."""
+
+    def recorded(self) -> None:
+        """The folder says what is to be made: with `resume` a later call goes on with it."""
+        ...
 
     def begins(self, name: str, kept: bool) -> None:
         """A part begins, or was finished before and is `kept`."""
@@ -79,6 +92,8 @@ def reproduce(
         )
         out.mkdir(parents=True, exist_ok=True)
         with _alone(out):
+            for path in left_over(out, MANIFEST):
+                path.unlink()
             settled = settle(out, order)
             before = reproduction(out, order)
             before |= {"coming": before.get("coming", {}) | settled} if before else {}
@@ -114,6 +129,7 @@ def reproduce(
                 return _write(out, record | left | more, order, made)
 
             written()
+            told.recorded()
             try:
                 for name, part in parts.items():
                     if name not in settings:
@@ -141,7 +157,7 @@ def reproduce(
 def _spent(before: Mapping[str, Any], finished: Mapping[str, Mapping[str, Any]]) -> float:
     """Seconds of the calls before; where that is lost, at least those of the parts."""
     known = before.get("wall_seconds")
-    return known if known is not None else sum(part["seconds"] for part in finished.values())
+    return known if known is not None else sum((part["seconds"] for part in finished.values()), 0.0)
 
 
 def _check(
@@ -157,25 +173,24 @@ def _check(
     """InputError unless a reproduction may be written there."""
     if out.exists() and not out.is_dir():
         raise InputError("--out", str(out), "a folder; this is a file")
-    if not out.is_dir() or not any(out.iterdir()):
+    if not out.is_dir() or set(out.iterdir()) <= left_over(out, MANIFEST):
         return
     if not found:
         raise InputError("--out", str(out), "a new folder, or one that dpe reproduce wrote")
     another = (found["scale"], found["seed"]) != (scale, seed)
+    holds = f"a reproduction at scale {found['scale']}, seed {found['seed']}"
+    if found["scale"] is None:
+        holds = "parts of several scales or seeds, and no manifest of all of them"
     lost = [name for name in found["parts"] if name not in settings]
     if overwrite:
         if another and lost:
             accepted = (
-                f"a new folder: this one has a reproduction at scale {found['scale']}, seed "
-                f"{found['seed']}, of which {', '.join(lost)} would be lost"
+                f"a new folder: this one has {holds}, of which {', '.join(lost)} would be lost"
             )
             raise InputError("--out", str(out), accepted)
         return
     if another:
-        accepted = (
-            f"a new folder: this one has a reproduction at scale {found['scale']}, seed "
-            f"{found['seed']}; add --overwrite to replace it"
-        )
+        accepted = f"a new folder: this one has {holds}; add --overwrite to replace it"
         raise InputError("--out", str(out), accepted)
     if resume:
         return
