@@ -27,14 +27,6 @@ SOURCE = (
     "The article's claims that accuracy is not sacrificed (exact convergence, unlike differential "
     "privacy), and that hospitals, banks and sensor networks are where it matters."
 )
-_METHODS = (
-    "Ternary: states rounded at random to −r, 0 or r (Wang, Başar 2023); function and state "
-    "sharing: random shares that cancel in sums over agents (Gade, Vaidya 2018 and 2017); "
-    "geometric DP: Laplace noise that decays (Huang, Mitra, Vaidya 2015); tailored DP: Laplace "
-    "noise that grows (Wang, Nedić 2023)."
-)
-"""The methods beside the proposed one, and whose they are."""
-
 PROPOSED, CONVENTIONAL = "encrypted", "conventional"
 PRIVATE = ("geometric-dp", "tailored-dp")
 GAP = "gap_mean_state"
@@ -88,7 +80,7 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
             "Mean F(x̄) − F* at the end of the runs relative to conventional DSGD (ratio of means, "
             "no unit; vertical line: conventional DSGD), with paired 95 % bootstrap intervals over "
             f"runs (many are narrower than the dots): {_sizes(comparisons, rows)}. "
-            f"{_absent(rows)}{_budgets(comparisons)} {_METHODS}",
+            f"{_absent(rows)}{_budgets(comparisons)} Methods of others: {curves.OTHERS}.",
             [row for row in rows if row["metric"] == GAP],
             lambda: _ratios(rows),
         )

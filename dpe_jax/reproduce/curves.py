@@ -29,6 +29,14 @@ NAMES = {
 }
 """The methods of the configurations, as a reader knows them."""
 
+OTHERS = (
+    "ternary: states rounded at random to −r, 0 or r (Wang, Başar 2023); function and state "
+    "sharing: random shares that cancel in sums over agents (Gade, Vaidya 2018 and 2017); "
+    "geometric DP: Laplace noise that decays (Huang, Mitra, Vaidya 2015); tailored DP: Laplace "
+    "noise that grows (Wang, Nedić 2023)"
+)
+"""What other authors' methods do."""
+
 Bands = Mapping[str, Mapping[str, Band]]
 """By metric and method."""
 

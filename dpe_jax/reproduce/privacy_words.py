@@ -7,6 +7,7 @@ from dpe_jax import drawing
 from dpe_jax.privacy.audit import Cell
 from dpe_jax.privacy.intervals import Estimate
 from dpe_jax.privacy.scores import GUESSED_SIGNS, RECOVERED, ROUGHLY, SOMETHING, WRONG_SIGNS, Leak
+from dpe_jax.reproduce import curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,10 +19,7 @@ STILL = 0.1
 
 _METHODS = (
     "Link factors: private random weights for each link; signed: multipliers that may be negative; "
-    "factors: private weights for each coordinate, too; ternary: states rounded at random to −r, 0 "
-    "or r (Wang, Başar 2023); function and state sharing: random shares that cancel in sums over "
-    "agents (Gade, Vaidya 2018 and 2017); geometric and tailored DP: Laplace noise that decays "
-    "(Huang, Mitra, Vaidya 2015) or grows (Wang, Nedić 2023)."
+    f"factors: private weights for each coordinate, too. Methods of others: {curves.OTHERS}."
 )
 """What is behind the names of the rows."""
 
