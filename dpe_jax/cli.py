@@ -362,7 +362,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(_line(error))
         return BAD_INPUT
     except KeyboardInterrupt as error:
-        kept = str(error) or "what was not finished has been removed"
+        kept = str(error) or "nothing of this call is kept, what was there before is"
         _complain(_line(f"interrupted; {kept}"))
         return INTERRUPTED
 

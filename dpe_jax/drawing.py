@@ -1,7 +1,6 @@
 """What all figures share: style, colours, panels, bands, title with legend, and writing."""
 
 import contextlib
-import os
 import re
 import textwrap
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from jaxtyping import Float, Int64
 
 from dpe_jax.bands import Course
 from dpe_jax.errors import InputError
+from dpe_jax.folder import beside
 from dpe_jax.lattice import OK
 from dpe_jax.results import Stored
 
@@ -253,7 +253,7 @@ def save(figure: "Figure", path: Path) -> Path:
 
 @contextlib.contextmanager
 def _renamed(path: Path) -> Iterator[Path]:
-    scratch = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    scratch = beside(path)
     try:
         yield scratch
         scratch.replace(path)

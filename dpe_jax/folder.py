@@ -30,6 +30,10 @@ _OWN = {
 }
 
 
+_ADDED = COMPARISON, CERTIFICATE
+"""What is written into a finished result, which its manifest gives no digest of."""
+
+
 def check_replaceable(out: Path, overwrite: bool) -> None:
     """InputError unless a result may be written there."""
     if out.exists() and not out.is_dir():
@@ -47,7 +51,7 @@ def check_replaceable(out: Path, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
+def alone(folder: Path, *, wait: bool = False, work: str = "verification") -> Iterator[None]:
     """Keep others who ask from a folder; InputError if one is there (or `wait` for it to leave)."""
     try:
         handle = os.open(folder, os.O_RDONLY)
@@ -55,7 +59,7 @@ def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
         raise InputError("DIR", str(folder), f"a readable folder ({error.strerror})") from error
     try:
         if not claimed(handle, wait=wait):
-            accepted = "a folder in which no other verification is at work"
+            accepted = f"a folder in which no other {work} is at work"
             raise InputError("DIR", str(folder), accepted)
         yield
     finally:
@@ -98,7 +102,7 @@ def synced(path: Path) -> None:
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[IO[bytes]]:
     """A stream to a file that appears under its name when all of it is on the disk."""
-    scratch = path.with_name(f".{path.name}.{PARTIAL}-{uuid.uuid4().hex[:8]}")
+    scratch = beside(path)
     try:
         with scratch.open("wb") as stream:
             yield stream
@@ -110,9 +114,35 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
         scratch.unlink(missing_ok=True)
 
 
-def left_over(folder: Path, name: str) -> set[Path]:
-    """What killed processes left of a file of that name while they wrote it (`whole`)."""
-    return set(folder.glob(f".{name}.{PARTIAL}-*"))
+def beside(path: Path) -> Path:
+    """A hidden name beside a file or folder, for what is not whole yet or is being removed."""
+    return path.with_name(f".{path.name}.{PARTIAL}-{uuid.uuid4().hex[:8]}")
+
+
+def left_over(folder: Path, name: str = "*") -> set[Path]:
+    """What killed processes left of files or folders of that name (`beside`)."""
+    return set(folder.glob(f".{name}.{PARTIAL}-{'[0-9a-f]' * 8}"))
+
+
+def cleaned(folder: Path) -> None:
+    """Remove all of that, within a folder as well."""
+    for place in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+        for path in left_over(place):
+            _erased(path)
+
+
+def removed(path: Path) -> None:
+    """Remove a file, a link or a folder, which is gone from its place at once."""
+    gone = beside(path)
+    path.rename(gone)
+    _erased(gone)
+
+
+def _erased(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -125,7 +155,7 @@ def whole_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     place = out.resolve()
     if not place.name:
         raise InputError("--out", str(out), "a folder of its own, not the root")
-    scratch = place.with_name(f".{place.name}.{PARTIAL}-{uuid.uuid4().hex[:8]}")
+    scratch = beside(place)
     old = scratch.with_name(f"{scratch.name}-old")
     try:
         scratch.mkdir(parents=True)
@@ -182,7 +212,8 @@ def contents(folder: Path, known: Mapping[str, str] | None = None) -> dict[str, 
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file in a folder but its manifest, and one of each store, by their paths.
 
-    What is hidden does not count, nor a page that was made of the rest.
+    What is hidden does not count, nor a page that was made of the rest, nor what other commands
+    write into the results that lie within.
     """
     found = {}
     for place in [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]:
@@ -190,7 +221,7 @@ def digests(folder: Path) -> dict[str, str]:
         if any(name.endswith(".zarr") or name[0] == "." for name in within.parts):
             continue
         for path in sorted(path for path in place.iterdir() if path.is_file()):
-            if path != folder / MANIFEST and path.name != REPORT and path.name[0] != ".":
+            if path.name not in (MANIFEST, REPORT, *_ADDED) and path.name[0] != ".":
                 found[(within / path.name).as_posix()] = digest(path)
         for name, held in contents(place).items():
             if name.endswith(".zarr"):

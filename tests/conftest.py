@@ -4,6 +4,8 @@ import functools
 import os
 import shutil
 import tempfile
+from pathlib import Path
+from typing import Any
 
 # What a user's home folder holds must not matter. All tests of a session, also those that start
 # processes of their own, find what another one has compiled: that is a third of their time. With
@@ -36,3 +38,33 @@ def same_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
     made = functools.cache(Encryption.generate)
     monkeypatch.setattr(Encryption, "generate", lambda self, agents: made(self, agents))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Three parts of `dpe reproduce` that simulate nothing, in place of all that there are."""
+    import small_parts
+
+    return small_parts.parts(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished reproduction of such parts."""
+    import small_parts
+
+    from dpe_jax import cli
+
+    out = tmp_path_factory.mktemp("template") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        small_parts.parts(patch)
+        assert cli.main(small_parts.arguments(out)) == 0
+    return out
+
+
+@pytest.fixture
+def finished(small: Any, template: Path, tmp_path: Path) -> Path:
+    """A copy of it, as if its parts had just been made."""
+    for one in small.values():
+        one.made = 1
+    return shutil.copytree(template, tmp_path / "out")

@@ -80,3 +80,8 @@ def arguments(out: Path, *more: str) -> list[str]:
 
 def manifest(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "manifest.json").read_text())
+
+
+def interrupted(*_: object, **__: object) -> None:
+    """Ctrl-C, wherever this is called."""
+    raise KeyboardInterrupt

@@ -389,5 +389,5 @@ def test_a_terminated_run_leaves_nothing_behind(tmp_path: Path) -> None:
         process.terminate()
         _, told = process.communicate()
     assert process.returncode == cli.INTERRUPTED
-    assert b"interrupted; what was not finished has been removed" in told
+    assert b"interrupted; nothing of this call is kept, what was there before is" in told
     assert list(tmp_path.iterdir()) == []

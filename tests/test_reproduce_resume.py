@@ -1,51 +1,23 @@
-"""`dpe reproduce`: what it keeps when it is stopped or its files are damaged, and goes on with."""
+"""`dpe reproduce`: what it keeps when it is stopped, and goes on with."""
 
-import contextlib
-import errno
 import json
-import os
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
-import small_parts
 from command_line import python, refusal, the_object
-from small_parts import Settings, Small, arguments, manifest
+from small_parts import Settings, arguments, interrupted, manifest
 
 from dpe_jax import cli, reproduce_commands
-from dpe_jax.folder import digest, digests, whole
+from dpe_jax.folder import beside, digest, removed
 from dpe_jax.report.reading import read
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, Small]:
-    return small_parts.parts(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished reproduction, which most of these tests begin with."""
-    out = tmp_path_factory.mktemp("template") / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        small_parts.parts(patch)
-        assert cli.main(arguments(out)) == 0
-    return out
-
-
-@pytest.fixture
-def finished(small: dict[str, Small], template: Path, tmp_path: Path) -> Path:
-    """A copy of it, as if its parts had just been made."""
-    for one in small.values():
-        one.made = 1
-    return shutil.copytree(template, tmp_path / "out")
+from dpe_jax.reproduce import whole as whole_of_all
+from dpe_jax.reproduce import writing
 
 
 def test_an_interrupted_reproduction_goes_on(small, tmp_path, capsys) -> None:
     out = tmp_path / "out"
-
-    def interrupted() -> None:
-        raise KeyboardInterrupt
 
     small["coupling"].before = interrupted
     assert cli.main(arguments(out)) == cli.INTERRUPTED
@@ -73,88 +45,40 @@ def test_an_interrupted_reproduction_goes_on(small, tmp_path, capsys) -> None:
     assert [one.made for one in small.values()] == [1, 2, 1]
 
 
-@pytest.mark.parametrize("changed", ["settings", "versions"])
+@pytest.mark.parametrize(
+    ("changed", "told"), [("settings", "other settings"), ("versions", "jax unknown (now 0)")]
+)
 def test_what_was_begun_otherwise_is_not_gone_on_with(
-    changed, small, tmp_path, monkeypatch, capsys
+    changed, told, small, tmp_path, monkeypatch, capsys
 ) -> None:
     out = tmp_path / "out"
 
-    def interrupted() -> None:
-        raise KeyboardInterrupt
-
     small["coupling"].before = interrupted
-    assert cli.main(arguments(out)) == cli.INTERRUPTED
+    # Of which what is found is not known, or not the same.
+    with monkeypatch.context() as patch:
+        patch.setattr(whole_of_all, "versions", lambda: {})
+        patch.setattr(writing, "versions", lambda: {})
+        assert cli.main(arguments(out)) == cli.INTERRUPTED
     small["coupling"].before = lambda: None
     if changed == "versions":
-        monkeypatch.setattr("dpe_jax.reproduce.whole.versions", lambda: {"jax": "0"})
+        monkeypatch.setattr(whole_of_all, "versions", lambda: {"jax": "0"})
     else:
+        monkeypatch.setattr(whole_of_all, "versions", lambda: {})
         monkeypatch.setattr(
             reproduce_commands, "load", lambda *_: Settings(seed=0, seconds=1.0, runs=4)
         )
+    capsys.readouterr()
     assert cli.main(arguments(out, "--resume")) == 0
+    err = capsys.readouterr().err
+    assert f"objective was made with {told}: it is made anew\n" in err
+    assert f"coupling was begun with {told}: it begins anew\n" in err
     assert [one.made for one in small.values()] == [2, 2, 1]
     assert small["coupling"].found == []
-
-
-def broken(path: Path) -> None:
-    path.write_text("{broken")
-
-
-def changed(path: Path) -> None:
-    path.write_bytes(path.read_bytes() + b"1,2,3\n")
-
-
-@pytest.mark.parametrize(
-    ("file", "damage"),
-    [
-        ("manifest.json", broken),
-        ("manifest.json", Path.unlink),
-        ("figures/curve.png", Path.unlink),
-        ("figures/curve.csv", changed),
-        ("tables/numbers.tex", broken),
-        # What no figure or table is drawn from, too.
-        ("config.toml", Path.unlink),
-        ("config.toml", changed),
-        ("half", broken),
-        ("result/summary.json", Path.unlink),
-        ("result/curves.zarr/0.0", changed),
-        ("result/curves.zarr/0.0", Path.unlink),
-    ],
-)
-def test_a_damaged_part_is_made_anew(file, damage, small, finished, capsys) -> None:
-    out = finished
-    damage(out / "objective" / file)
-    # Of other parts alone it is left out, and said to be.
-    assert cli.main(arguments(out, "--resume", "--only", "coupling")) == 0
-    told = " ".join(capsys.readouterr().err.split())
-    assert "objective is damaged and left out" in told
-    assert manifest(out)["parts"] == ["coupling", "privacy"]
-    assert cli.main(arguments(out, "--resume")) == 0
-    assert "objective is damaged, and made anew" in " ".join(capsys.readouterr().err.split())
-    assert [one.made for one in small.values()] == [2, 1, 1]
-    assert manifest(out)["parts"] == list(small)
-    assert cli.main(arguments(out, "--resume")) == 0
-    assert [one.made for one in small.values()] == [2, 1, 1]
-
-
-def test_a_verdict_that_was_changed_is_noticed(small, tmp_path, capsys) -> None:
-    """No digest of a part holds its own manifest; the manifest of the whole does."""
-    out = tmp_path / "out"
-    small["objective"].passes = False
-    assert cli.main(arguments(out)) == 1
-    path = out / "objective" / "manifest.json"
-    path.write_text(path.read_text().replace('"passed": false', '"passed": true'))
-    assert cli.main(arguments(out, "--resume")) == 1
-    assert "objective is damaged, and made anew" in " ".join(capsys.readouterr().err.split())
-    assert [one.made for one in small.values()] == [2, 1, 1]
 
 
 def test_what_is_to_be_replaced_stays_until_it_is(small, finished, capsys) -> None:
     out = finished
     before = manifest(out / "coupling")
-
-    def interrupted() -> None:
-        raise KeyboardInterrupt
 
     small["coupling"].before = interrupted
     assert cli.main(arguments(out, "--overwrite", "--only", "coupling")) == cli.INTERRUPTED
@@ -176,9 +100,6 @@ def test_what_is_to_be_replaced_stays_until_it_is(small, finished, capsys) -> No
 
 def test_an_interrupted_overwrite_goes_on(small, finished, capsys) -> None:
     out = finished
-
-    def interrupted() -> None:
-        raise KeyboardInterrupt
 
     small["coupling"].before = interrupted
     assert cli.main(arguments(out, "--overwrite")) == cli.INTERRUPTED
@@ -203,9 +124,6 @@ def test_an_overwrite_that_was_not_begun_is_begun_again(
     small, finished, monkeypatch, capsys
 ) -> None:
     """Ctrl-C while it reads what is there: --resume would make nothing anew."""
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
 
     words = arguments(finished, "--overwrite", "--seed", "3")
     with monkeypatch.context() as patch:
@@ -237,42 +155,6 @@ def test_interrupts_wait_for_an_exchange(small, finished, monkeypatch, capsys) -
     assert seen == [".objective.old", "objective"]
     assert manifest(finished)["parts"] == list(small)
     assert manifest(finished)["anew"] == ["coupling", "privacy"]
-
-
-@pytest.mark.parametrize("words", [[], ["--resume"], ["--overwrite"]])
-def test_a_first_manifest_that_was_half_written_is_not_in_the_way(
-    words, small, tmp_path, monkeypatch
-) -> None:
-    """As kill -9 leaves the folder."""
-    out = tmp_path / "out"
-    out.mkdir()
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", lambda *_, **__: None)
-        with contextlib.suppress(KeyboardInterrupt), whole(out / "manifest.json") as stream:
-            stream.write(b'{"kind": ')
-            raise KeyboardInterrupt
-    [left] = out.iterdir()
-    assert left.name.startswith(".manifest.json.partial-")
-    assert cli.main(arguments(out, *words)) == 0
-    assert sorted(path.name for path in out.iterdir()) == sorted([*small, "manifest.json"])
-
-
-def test_parts_of_two_seeds_without_a_manifest_can_be_replaced(small, finished, capsys) -> None:
-    def interrupted() -> None:
-        raise KeyboardInterrupt
-
-    small["coupling"].before = interrupted
-    assert cli.main(arguments(finished, "--overwrite", "--seed", "3")) == cli.INTERRUPTED
-    (finished / "manifest.json").unlink()
-    capsys.readouterr()
-    for words in ([], ["--resume"], ["--resume", "--seed", "3"]):
-        line = refusal(arguments(finished, *words), capsys)
-        assert "parts of several scales or seeds, and no manifest of all of them; add" in line
-    line = refusal(arguments(finished, "--overwrite", "--only", "coupling"), capsys)
-    assert "of which objective, privacy would be lost" in line
-    small["coupling"].before = lambda: None
-    assert cli.main(arguments(finished, "--overwrite", "--seed", "3")) == 0
-    assert {manifest(finished / name)["seed"] for name in small} == {3}
 
 
 @pytest.mark.parametrize("moment", ["begun", "before", "between", "after", "lost"])
@@ -309,59 +191,33 @@ def test_a_part_that_was_about_to_be_exchanged_is(moment, small, finished, capsy
     assert read(out).passed is True
 
 
-@pytest.mark.parametrize(
-    "entry",
-    [
-        *({"parts": None}, {"wall_seconds": "abc"}, {"seed": "x"}, {"scale": "huge"}),
-        *({"asked": [1]}, {"sha256": []}, {"anew": None}, {"coming": "coupling"}),
-        *({"sha256": {"coupling": []}}, {"started": None}),
-    ],
-    ids=str,
-)
-def test_a_manifest_with_a_wrong_entry_is_made_anew(entry, small, finished) -> None:
+def test_what_is_half_written_or_half_removed_goes_with_the_next_call(
+    small, finished, monkeypatch, capsys
+) -> None:
     out = finished
-    (out / "manifest.json").write_text(json.dumps(manifest(out) | entry))
+
+    small["coupling"].before = interrupted
+    assert cli.main(arguments(out, "--overwrite", "--only", "coupling")) == cli.INTERRUPTED
+    unfinished = out / ".coupling.unfinished"
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            removed(unfinished / "result")
+    # Whatever is left of it is not where it would be gone on with.
+    assert not (unfinished / "result").exists()
+    for name in (out / "objective" / "figures" / "curve.pdf", unfinished / "figures" / "curve.pdf"):
+        beside(name).parent.mkdir(exist_ok=True)
+        beside(name).write_text("half")
+    small["coupling"].before = lambda: None
     assert cli.main(arguments(out, "--resume")) == 0
-    assert [one.made for one in small.values()] == [1, 1, 1]
-    assert manifest(out)["parts"] == list(small)
-    assert manifest(out)["seed"] == 0
-    assert manifest(out)["wall_seconds"] >= manifest(out)["seconds"]
-
-
-@pytest.mark.parametrize("key", ["scale", "seconds", "checks", "sha256"])
-def test_a_part_whose_manifest_lacks_an_entry_is_made_anew(key, small, finished) -> None:
-    out = finished
-    found = manifest(out / "coupling")
-    del found[key]
-    (out / "coupling" / "manifest.json").write_text(json.dumps(found))
-    (out / "manifest.json").unlink()
-    assert cli.main(arguments(out, "--resume")) == 0
-    assert [one.made for one in small.values()] == [1, 2, 1]
-
-
-def test_a_store_that_is_gone_altogether_is_no_damage(small, finished) -> None:
-    """As in committed results."""
-    out = finished
-    shutil.rmtree(out / "objective" / "result" / "curves.zarr")
-    assert cli.main(arguments(out, "--resume")) == 0
-    assert [one.made for one in small.values()] == [1, 1, 1]
-
-
-def test_what_is_hidden_has_no_digest(tmp_path: Path) -> None:
-    """A killed process may leave such folders behind."""
-    for name in ("seen", "within/seen", ".hidden", ".left/seen", "within/.left/seen"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True, parents=True)
-        path.write_text("x")
-    assert sorted(digests(tmp_path)) == ["seen", "within/seen"]
+    assert small["coupling"].found == ["figures", "half"]
+    assert not [path for path in out.rglob(".*") if "partial" in path.name]
+    assert not [text for text in read(out).remarks if "half-written" in text]
 
 
 def test_what_is_whole_is_named_however_a_call_ends(small, tmp_path, capsys) -> None:
     """Parts that come after the one that is interrupted, and unfinished ones that are not asked."""
     out = tmp_path / "out"
-
-    def interrupted() -> None:
-        raise KeyboardInterrupt
 
     assert cli.main(arguments(out, "--only", "privacy")) == 0
     small["coupling"].before = interrupted
@@ -382,50 +238,6 @@ def test_a_call_that_makes_nothing_does_not_take_back_the_time(small, finished) 
     (out / "manifest.json").write_text(json.dumps(whole))
     assert cli.main(arguments(out, "--resume")) == 0
     assert 1000.0 < manifest(out)["wall_seconds"] < 1100.0
-
-
-def test_a_full_disk_is_named_in_one_line(small, tmp_path, capsys) -> None:
-    """Also where the library that writes stumbles over it."""
-    out = tmp_path / "out"
-
-    def full() -> None:
-        try:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            raise AttributeError("no attribute 'pos'") from None
-
-    small["coupling"].before = full
-    assert cli.main(arguments(out)) == cli.BAD_INPUT
-    [*_, line] = capsys.readouterr().err.splitlines()
-    assert line.endswith(": expected a writable folder (No space left on device)")
-
-    def other() -> None:
-        raise AttributeError("a fault of ours")
-
-    small["coupling"].before = other
-    with pytest.raises(AttributeError, match="ours"):
-        cli.main(arguments(out, "--resume"))
-
-
-def test_a_name_that_is_too_long_is_named_in_one_line(small, capsys) -> None:
-    assert "a writable folder (File name too long)" in refusal(arguments(Path("x" * 300)), capsys)
-
-
-@pytest.mark.parametrize("damage", [broken, Path.unlink])
-def test_a_lost_manifest_of_the_whole_is_made_from_those_of_its_parts(
-    damage, small, finished, capsys
-) -> None:
-    out = finished
-    before = manifest(out)
-    damage(out / "manifest.json")
-    capsys.readouterr()
-    line = refusal(arguments(out, "--resume", "--seed", "3"), capsys)
-    assert "at scale default, seed 0" in line
-    assert "--overwrite" in refusal(arguments(out), capsys)
-    assert cli.main(arguments(out, "--resume", "--only", "coupling")) == 0
-    assert [one.made for one in small.values()] == [1, 1, 1]
-    for key in ("parts", "asked", "checks", "seconds", "scale", "seed"):
-        assert manifest(out)[key] == before[key]
 
 
 @pytest.mark.slow

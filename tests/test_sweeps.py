@@ -269,7 +269,7 @@ def test_names_of_methods_may_have_dots_and_spaces() -> None:
     st.lists(st.integers(1, 4), min_size=1, max_size=4),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=25, deadline=None)
+@settings(deadline=None, derandomize=True, max_examples=25)
 def test_any_grid_is_the_product(sizes: list[int], random: Any) -> None:
     keys = ["methods.encrypted.delta", GAMMA, "problem.noise", "methods.*.stepsize.scale"]
     points = [random.sample([0.5, 0.6, 0.7, 0.8, 0.9], size) for size in sizes]

@@ -56,7 +56,7 @@ def test_an_interrupted_verification_keeps_its_parts(long: Path, capsys) -> None
         assert process.poll() is None
         children = running(psutil.Process(process.pid).children(recursive=True))
         process.send_signal(signal.SIGINT)
-        out, told = process.communicate(timeout=60)
+        out, told = process.communicate(timeout=120)
     assert len(children) >= 2
     # What only watches over the workers ends by itself, just after its parent.
     for _ in range(300):

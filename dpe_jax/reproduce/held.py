@@ -1,11 +1,10 @@
 """What a folder of a reproduction holds: parts that are whole, and the manifest of all of them."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dpe_jax.folder import MANIFEST, digest, digests, read_json, synced
+from dpe_jax.folder import MANIFEST, digest, digests, left_over, read_json, removed, synced
 from dpe_jax.reproduce.part import SCALES
 
 BEGUN = ".begun.json"
@@ -71,7 +70,8 @@ def settle(out: Path, order: Sequence[str]) -> dict[str, str]:
 def exchange(out: Path, name: str) -> None:
     """Put a part that is made in the place of the old one, which stays beside it for a while."""
     place, new, old = _places(out, name)
-    shutil.rmtree(old, ignore_errors=True)
+    if old.is_symlink() or old.exists():
+        removed(old)
     if place.exists():
         place.rename(old)
     new.rename(place)
@@ -80,12 +80,22 @@ def exchange(out: Path, name: str) -> None:
 
 def forget(out: Path, name: str) -> None:
     """Remove the old part."""
-    shutil.rmtree(_places(out, name)[2], ignore_errors=True)
+    old = _places(out, name)[2]
+    if old.is_symlink() or old.exists():
+        removed(old)
 
 
 def scratch(out: Path, name: str) -> Path:
     """Where a part is made."""
     return out / f".{name}.unfinished"
+
+
+def is_begun(out: Path, order: Sequence[str]) -> bool:
+    """Whether a folder has nothing but parts that are unfinished."""
+    names = {path.name for path in out.iterdir()}
+    begun = {scratch(out, name).name for name in order if (scratch(out, name) / BEGUN).is_file()}
+    left = {path.name for path in left_over(out)}
+    return bool(begun) and names <= {MANIFEST, *begun, *left}
 
 
 def _places(out: Path, name: str) -> tuple[Path, Path, Path]:

@@ -1,7 +1,6 @@
 """Sweeps whose runs a part keeps only until it is made: gaps with intervals, times to a target."""
 
 import dataclasses
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from jaxtyping import Float, Int64, Num
 from dpe_jax import bands, experiment
 from dpe_jax.bootstrap import ends, resampled_means
 from dpe_jax.config import Config
+from dpe_jax.folder import removed
 from dpe_jax.observe import Metric
 from dpe_jax.privacy.intervals import Estimate
 from dpe_jax.reproduce.part import Work
@@ -95,7 +95,7 @@ def swept(config: Config, metric: Metric, seed: int, folder: Path, work: Work) -
         reducing.step(place + 1, count)
     lost = int(failed(stored.curves).sum())
     yield Swept(planned.study.simulations, planned.sweep.labels, tuple(courses), lost)
-    shutil.rmtree(out)
+    removed(out)
 
 
 def course(

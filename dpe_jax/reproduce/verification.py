@@ -1,7 +1,6 @@
 """Runs of every preset replayed with real encryption, and traces that must be refused."""
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +12,7 @@ from dpe_jax.algorithms import EncryptedDSGD
 from dpe_jax.config import Config, parse
 from dpe_jax.fanout import Fanout, Processes
 from dpe_jax.fields import wrong
-from dpe_jax.folder import write_json
+from dpe_jax.folder import removed, write_json
 from dpe_jax.paillier import primes
 from dpe_jax.paillier.replay import Mismatch
 from dpe_jax.paillier.setup import Encryption, Keys
@@ -127,7 +126,7 @@ def make(settings: Settings, folder: Path, work: Work) -> Made:
     write_json(folder / _REPORTS, record, compact=True)
     tables = [_presets(reports, stored, settings), _refused(controls, settings)]
     for name in stored if not settings.keep else ():
-        shutil.rmtree(folder / name)
+        removed(folder / name)
     return Made(
         [],
         tables,

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from dpe_jax.folder import (
     CONFIG,
     MANIFEST,
     alone,
+    cleaned,
     digest,
     left_over,
     read_json,
@@ -24,6 +26,7 @@ from dpe_jax.reproduce.held import (
     BEGUN,
     exchange,
     forget,
+    is_begun,
     is_coming,
     read_part,
     reproduction,
@@ -87,13 +90,12 @@ def reproduce(
     began = time.perf_counter()
     seed = next(iter(settings.values())).seed
     with _writable(out):
-        _check(
-            out, reproduction(out, order), scale, seed, settings, resume=resume, overwrite=overwrite
-        )
+        if out.exists() and not out.is_dir():
+            raise InputError("--out", str(out), "a folder; this is a file")
         out.mkdir(parents=True, exist_ok=True)
         with _alone(out):
-            for path in left_over(out, MANIFEST):
-                path.unlink()
+            _check(out, order, scale, seed, settings, resume=resume, overwrite=overwrite)
+            cleaned(out)
             settled = settle(out, order)
             before = reproduction(out, order)
             before |= {"coming": before.get("coming", {}) | settled} if before else {}
@@ -162,7 +164,7 @@ def _spent(before: Mapping[str, Any], finished: Mapping[str, Mapping[str, Any]])
 
 def _check(
     out: Path,
-    found: dict[str, Any],
+    order: Sequence[str],
     scale: Scale,
     seed: int,
     settings: Mapping[str, Settings],
@@ -171,17 +173,25 @@ def _check(
     overwrite: bool,
 ) -> None:
     """InputError unless a reproduction may be written there."""
-    if out.exists() and not out.is_dir():
-        raise InputError("--out", str(out), "a folder; this is a file")
-    if not out.is_dir() or set(out.iterdir()) <= left_over(out, MANIFEST):
+    if set(out.iterdir()) <= left_over(out, MANIFEST):
         return
+    found = reproduction(out, order)
+    if not found and is_begun(out, order):
+        if resume or overwrite:
+            return
+        accepted = (
+            "a new folder: this one has unfinished parts; add --resume to go on with them, or "
+            "--overwrite to begin anew"
+        )
+        raise InputError("--out", str(out), accepted)
     if not found:
         raise InputError("--out", str(out), "a new folder, or one that dpe reproduce wrote")
     another = (found["scale"], found["seed"]) != (scale, seed)
     holds = f"a reproduction at scale {found['scale']}, seed {found['seed']}"
     if found["scale"] is None:
         holds = "parts of several scales or seeds, and no manifest of all of them"
-    lost = [name for name in found["parts"] if name not in settings]
+    there = {name for name in order if (out / name).is_dir()}
+    lost = [name for name in order if name in {*there, *found["parts"]} - {*settings}]
     if overwrite:
         if another and lost:
             accepted = (
@@ -190,7 +200,13 @@ def _check(
             raise InputError("--out", str(out), accepted)
         return
     if another:
-        accepted = f"a new folder: this one has {holds}; add --overwrite to replace it"
+        cure = (
+            "--overwrite in place of --resume replaces it"
+            if resume
+            else "add --overwrite to replace it"
+        )
+        cure = f"{', '.join(lost)} would be lost with --overwrite" if lost else cure
+        accepted = f"a new folder: this one has {holds}; {cure}"
         raise InputError("--out", str(out), accepted)
     if resume:
         return
@@ -228,7 +244,12 @@ def _make(
         shutil.rmtree(folder, ignore_errors=True)
         told.begins(name, True)
         return None
-    goes_on = resume and _is(folder / BEGUN, identity)
+    if kept is not None:
+        told.log(f"{name} was made with {_otherwise(kept, identity)}: it is made anew")
+    begun = _read(folder / BEGUN) if resume else {}
+    goes_on = identity.items() <= begun.items()
+    if begun and not goes_on:
+        told.log(f"{name} was begun with {_otherwise(begun, identity)}: it begins anew")
     if not goes_on:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -271,23 +292,33 @@ def _is_damaged(place: Path, scale: Scale, seed: int) -> bool:
     return place.exists() and (part is None or (part["scale"], part["seed"]) == (scale, seed))
 
 
-def _is(path: Path, identity: Mapping[str, Any]) -> bool:
-    """Whether a JSON file has these entries."""
+def _read(path: Path) -> dict[str, Any]:
+    """What a JSON file has; nothing where it cannot be read."""
     try:
-        found = read_json(path)
+        return read_json(path)
     except (OSError, ValueError):
-        return False
-    return all(found.get(key) == value for key, value in identity.items())
+        return {}
+
+
+def _otherwise(found: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
+    """In which respect a part is another one: "numpy 2.4.6 (now 2.4.7)"."""
+    had, has = found.get("versions"), identity["versions"]
+    had = had if isinstance(had, dict) else {}
+    others = [
+        f"{name} {had.get(name, 'unknown')} (now {has.get(name, 'unknown')})"
+        for name in sorted({*had, *has})
+        if had.get(name) != has.get(name)
+    ]
+    return ", ".join(others) or "other settings"
 
 
 @contextlib.contextmanager
 def _alone(out: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(alone(out))
+            stack.enter_context(alone(out, work="dpe reproduce"))
         except InputError as error:
-            accepted = "a folder in which no other dpe reproduce is at work"
-            raise InputError("--out", str(out), accepted) from error
+            raise InputError("--out", str(out), error.accepted) from error
         yield
 
 
@@ -305,6 +336,9 @@ def _writable(out: Path) -> Iterator[None]:
         if found is None:
             raise
         accepted = f"a writable folder ({found.strerror or found})"
+        # Unlike Path's, this one says no of a name that no system takes.
+        if os.path.isfile(out / MANIFEST):
+            accepted += "; what is finished is kept, and --resume goes on"
         raise InputError("--out", str(out), accepted) from error
 
 
