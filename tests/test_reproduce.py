@@ -6,9 +6,8 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
-import small_parts
 from command_line import refusal, the_object
-from small_parts import Settings, Small, arguments, manifest
+from small_parts import Settings, arguments, manifest
 
 from dpe_jax import cli, drawing
 from dpe_jax.arguments import REPRODUCE_PARTS
@@ -16,12 +15,6 @@ from dpe_jax.errors import InputError
 from dpe_jax.reproduce.part import SCALES, Made, Scale, Work
 from dpe_jax.reproduce.parts import PARTS
 from dpe_jax.reproduce.settings import load, parse, settings_hash
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, Small]:
-    return small_parts.parts(monkeypatch)
-
 
 # What is written
 
