@@ -138,6 +138,10 @@ def test_a_part_that_lies_elsewhere_can_be_replaced(small, finished, tmp_path) -
     for _ in range(2):
         assert cli.main(arguments(out, "--overwrite", "--only", "coupling")) == 0
     assert manifest(tmp_path / "elsewhere")["part"] == "coupling"
+    # And one that lay there.
+    shutil.rmtree(out / "privacy")
+    (out / "privacy").symlink_to(tmp_path / "nowhere")
+    assert cli.main(arguments(out, "--resume")) == 0
     assert not (out / "coupling").is_symlink()
     assert sorted(path.name for path in out.iterdir()) == sorted([*small, "manifest.json"])
 

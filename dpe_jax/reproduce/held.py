@@ -1,5 +1,6 @@
 """What a folder of a reproduction holds: parts that are whole, and the manifest of all of them."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,9 @@ def settle(out: Path, order: Sequence[str]) -> dict[str, str]:
 def exchange(out: Path, name: str) -> None:
     """Put a part that is made in the place of the old one, which stays beside it for a while."""
     place, new, old = _places(out, name)
-    if old.is_symlink() or old.exists():
-        removed(old)
-    if place.exists():
+    forget(out, name)
+    # Also a link to what is there no more.
+    if os.path.lexists(place):
         place.rename(old)
     new.rename(place)
     synced(out)
@@ -81,7 +82,7 @@ def exchange(out: Path, name: str) -> None:
 def forget(out: Path, name: str) -> None:
     """Remove the old part."""
     old = _places(out, name)[2]
-    if old.is_symlink() or old.exists():
+    if os.path.lexists(old):
         removed(old)
 
 
