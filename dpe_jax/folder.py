@@ -30,10 +30,6 @@ _OWN = {
 }
 
 
-_ADDED = COMPARISON, CERTIFICATE
-"""What is written into a finished result, which its manifest gives no digest of."""
-
-
 def check_replaceable(out: Path, overwrite: bool) -> None:
     """InputError unless a result may be written there."""
     if out.exists() and not out.is_dir():
@@ -125,9 +121,9 @@ def left_over(folder: Path, name: str = "*") -> set[Path]:
 
 
 def cleaned(folder: Path) -> None:
-    """Remove all of that, within a folder as well."""
-    for place in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
-        for path in left_over(place):
+    """Remove all of that, within a folder as well, but not where links lead."""
+    for place, _, _ in os.walk(folder, topdown=False):
+        for path in left_over(Path(place)):
             _erased(path)
 
 
@@ -142,7 +138,8 @@ def _erased(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 @contextlib.contextmanager
@@ -212,8 +209,8 @@ def contents(folder: Path, known: Mapping[str, str] | None = None) -> dict[str, 
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file in a folder but its manifest, and one of each store, by their paths.
 
-    What is hidden does not count, nor a page that was made of the rest, nor what other commands
-    write into the results that lie within.
+    What is hidden does not count, nor a page that was made of the rest. Of what other commands
+    write into the results that lie within the digest is "": it has to be there.
     """
     found = {}
     for place in [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]:
@@ -221,8 +218,9 @@ def digests(folder: Path) -> dict[str, str]:
         if any(name.endswith(".zarr") or name[0] == "." for name in within.parts):
             continue
         for path in sorted(path for path in place.iterdir() if path.is_file()):
-            if path.name not in (MANIFEST, REPORT, *_ADDED) and path.name[0] != ".":
-                found[(within / path.name).as_posix()] = digest(path)
+            if path != folder / MANIFEST and path.name != REPORT and path.name[0] != ".":
+                one = "" if path.name in (MANIFEST, COMPARISON, CERTIFICATE) else digest(path)
+                found[(within / path.name).as_posix()] = one
         for name, held in contents(place).items():
             if name.endswith(".zarr"):
                 found[(within / name).as_posix()] = held["sha256"]

@@ -42,6 +42,7 @@ def run_report(
         "bytes": len(data),
         "sections": [section.title for section in page.sections],
         "passed": page.passed,
+        "remarks": list(page.remarks),
         **_parts(page),
         **_claims(page),
     }
@@ -84,12 +85,13 @@ def _claims(page: Page) -> dict[str, Any]:
 
 
 def _told(page: Page) -> list[str]:
-    """How much is there, how many checks failed, and which claims do not hold: a line each."""
+    """What is there, which checks failed, what is odd, which claims do not hold: a line each."""
     lines = [f"{page.title}: {_checked(page)}"]
     if page.parts is not None and page.parts.missing:
         missing = ", ".join(page.parts.missing)
         lines = [f"{page.title}: {page.parts.told}; missing: {missing}", _checked(page)]
         lines.append(f"this goes on: {page.parts.goes_on}")
+    lines += page.remarks
     against = [one.name for _, one in page.claims if not one.holds]
     if page.claims:
         lines.append(page.claims_told + (f"; not: {'; '.join(against)}" if against else ""))

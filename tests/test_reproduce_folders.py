@@ -12,7 +12,7 @@ from command_line import refusal
 from small_parts import arguments, interrupted, manifest
 
 from dpe_jax import cli
-from dpe_jax.folder import alone, digests, whole
+from dpe_jax.folder import alone, digest, digests, whole
 
 
 def broken(path: Path) -> None:
@@ -198,16 +198,25 @@ def test_a_store_that_is_gone_altogether_is_no_damage(small, finished) -> None:
     assert [one.made for one in small.values()] == [1, 1, 1]
 
 
-def test_what_is_hidden_or_added_later_has_no_digest(tmp_path: Path) -> None:
+def test_what_is_hidden_or_changed_later_has_no_digest(tmp_path: Path) -> None:
     """A killed process may leave such folders behind."""
-    hidden = [".hidden", ".left/seen", "within/.left/seen", "report.html", "within/report.html"]
+    hidden = [
+        "manifest.json",
+        ".hidden",
+        ".left/seen",
+        "within/.left/seen",
+        "report.html",
+        "within/report.html",
+    ]
     # Of other commands, which go on with a result.
-    added = ["manifest.json", *(f"within/{name}.json" for name in ("manifest", "comparison"))]
+    added = ["within/comparison.json", "within/manifest.json"]
     for name in ("seen", "within/seen", *hidden, *added):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text("x")
-    assert sorted(digests(tmp_path)) == ["seen", "within/seen"]
+    one = digest(tmp_path / "seen")
+    told = {"seen": one, "within/seen": one, **dict.fromkeys(added, "")}
+    assert digests(tmp_path) == told
 
 
 def test_a_full_disk_is_named_in_one_line(small, tmp_path, capsys) -> None:
@@ -255,3 +264,85 @@ def test_a_lost_manifest_of_the_whole_is_made_from_those_of_its_parts(
     assert [one.made for one in small.values()] == [1, 1, 1]
     for key in ("parts", "asked", "checks", "seconds", "scale", "seed"):
         assert manifest(out)[key] == before[key]
+
+
+def test_what_is_no_file_of_a_part_is_kept_when_it_is_made_anew(small, finished, capsys) -> None:
+    out = finished
+    (out / "coupling" / "notes.txt").write_text("mine")
+    (out / "coupling" / "result" / "certificate.json").write_text("{}")
+    (out / "objective" / "result" / "figures").mkdir()
+    (out / "objective" / "result" / "figures" / "other.png").write_text("drawn later")
+    shutil.rmtree(out / "privacy")
+    (out / "privacy").write_text("a file of somebody")
+    capsys.readouterr()
+    assert cli.main(arguments(out, "--overwrite")) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "warning: what lay in coupling is kept in coupling.before-1, since notes.txt is" in told
+    assert "privacy.before-1, since privacy is not known to be of it" in told
+    assert (out / "coupling.before-1" / "notes.txt").read_text() == "mine"
+    assert (out / "privacy.before-1").read_text() == "a file of somebody"
+    kept = ["coupling.before-1", "privacy.before-1"]
+    assert sorted(path.name for path in out.iterdir()) == sorted([*small, *kept, "manifest.json"])
+    # A second time beside the first.
+    (out / "coupling" / "notes.txt").write_text("mine, too")
+    (out / "coupling" / "manifest.json").unlink()
+    assert cli.main(arguments(out, "--resume")) == 0
+    assert (out / "coupling.before-1" / "notes.txt").read_text() == "mine"
+    assert (out / "coupling.before-2" / "notes.txt").read_text() == "mine, too"
+
+
+def test_an_error_that_is_not_about_the_folder_is_no_fault_of_it(small, tmp_path) -> None:
+    out = tmp_path / "out"
+    small["objective"].before = lambda: (tmp_path / "nowhere" / "data.csv").read_text()
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        cli.main(arguments(out))
+    small["objective"].before = lambda: (out / "nowhere" / "data.csv").read_text()
+    assert cli.main(arguments(out, "--resume")) == cli.BAD_INPUT
+
+
+def test_a_result_within_a_part_has_all_that_it_had(small, finished) -> None:
+    """What other commands write into it may change."""
+    added = finished / "objective" / "result" / "certificate.json"
+    small["objective"].before = lambda: (
+        (finished / ".objective.unfinished" / "result" / "certificate.json").write_text("{}"),
+        None,
+    )[1]
+    assert cli.main(arguments(finished, "--overwrite", "--only", "objective")) == 0
+    added.write_text('{"epsilon": 0.3}')
+    assert cli.main(arguments(finished, "--resume")) == 0
+    assert small["objective"].made == 2
+    added.unlink()
+    assert cli.main(arguments(finished, "--resume")) == 0
+    assert small["objective"].made == 3
+
+
+def test_a_page_advises_what_can_be_done_about_two_seeds(small, finished, capsys) -> None:
+    small["coupling"].before = interrupted
+    assert cli.main(arguments(finished, "--overwrite", "--seed", "3")) == cli.INTERRUPTED
+    (finished / "manifest.json").unlink()
+    small["coupling"].before = lambda: None
+    capsys.readouterr()
+    line = refusal(["report", str(finished)], capsys)
+    command = line.split("which dpe ")[1].removesuffix(" writes)")
+    assert cli.main(command.split()) == 0
+
+
+def test_a_damaged_part_is_named_also_without_a_manifest_of_the_whole(
+    small, finished, capsys
+) -> None:
+    (finished / "manifest.json").write_text("{")
+    (finished / "coupling" / "half").unlink()
+    assert cli.main(arguments(finished, "--resume", "--only", "objective")) == 0
+    assert "coupling is damaged and left out" in " ".join(capsys.readouterr().err.split())
+    assert manifest(finished)["asked"] == list(small)
+
+
+def test_what_is_still_old_is_not_finished(small, finished, capsys) -> None:
+    small["coupling"].before = interrupted
+    assert cli.main(arguments(finished, "--overwrite")) == cli.INTERRUPTED
+    capsys.readouterr()
+    assert "this one has 1 of 3 parts; add --resume to go on" in refusal(
+        arguments(finished), capsys
+    )
+    assert cli.main(["report", str(finished)]) == 0
+    assert "coupling, privacy: still as before dpe reproduce" in capsys.readouterr().out

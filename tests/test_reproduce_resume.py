@@ -205,14 +205,16 @@ def test_what_is_half_written_or_half_removed_goes_with_the_next_call(
             removed(unfinished / "result")
     # Whatever is left of it is not where it would be gone on with.
     assert not (unfinished / "result").exists()
-    for name in (out / "objective" / "figures" / "curve.pdf", unfinished / "figures" / "curve.pdf"):
-        beside(name).parent.mkdir(exist_ok=True)
-        beside(name).write_text("half")
+    (unfinished / "figures").mkdir()
+    beside(unfinished / "figures" / "curve.pdf").write_text("half")
+    # Of another command, that may be at work.
+    another = beside(out / "audit")
+    another.mkdir()
     small["coupling"].before = lambda: None
     assert cli.main(arguments(out, "--resume")) == 0
     assert small["coupling"].found == ["figures", "half"]
-    assert not [path for path in out.rglob(".*") if "partial" in path.name]
-    assert not [text for text in read(out).remarks if "half-written" in text]
+    assert [path for path in out.rglob(".*") if "partial" in path.name] == [another]
+    assert read(out).remarks == (f"{another.name} is half-written.",)
 
 
 def test_what_is_whole_is_named_however_a_call_ends(small, tmp_path, capsys) -> None:

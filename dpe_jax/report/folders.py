@@ -195,7 +195,8 @@ class Folder:
         parts = PurePosixPath(name).parts
         outside = PurePosixPath(name).is_absolute() or ".." in parts or not parts or "\\" in name
         if outside or not path.resolve().is_relative_to(self.path.resolve()):
-            told = f"{name!r} in {self._shown(MANIFEST)} is no path within the folder"
+            what = "is no path within the folder" if outside else "is a link that leads out of it"
+            told = f"{name!r} in {self._shown(MANIFEST)} {what}"
             raise self.cured("").refused(told)
         return path
 

@@ -41,7 +41,11 @@ def _of_parts(out: Path) -> str:
     parts = [part for place in places if (part := _part(place / MANIFEST))]
     if not parts:
         return ""
-    return command(out, parts[0].scale, parts[0].seed, [part.part for part in parts])
+    again = command(out, parts[0].scale, parts[0].seed, [part.part for part in parts])
+    if len({(part.scale, part.seed) for part in parts}) == 1:
+        return again
+    # Of several there is nothing to go on with.
+    return again.removesuffix("--resume") + "--overwrite"
 
 
 def of_one(folder: Path) -> str:

@@ -1,11 +1,24 @@
 """What a folder of a reproduction holds: parts that are whole, and the manifest of all of them."""
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dpe_jax.folder import MANIFEST, digest, digests, left_over, read_json, removed, synced
+from dpe_jax.folder import (
+    CERTIFICATE,
+    COMPARISON,
+    CONFIG,
+    MANIFEST,
+    cleaned,
+    digest,
+    digests,
+    left_over,
+    read_json,
+    removed,
+    synced,
+)
 from dpe_jax.reproduce.part import SCALES
 
 BEGUN = ".begun.json"
@@ -57,21 +70,25 @@ def settle(out: Path, order: Sequence[str]) -> dict[str, str]:
     Returns the digests of the manifests of the parts that are new by that.
     """
     found = {}
+    for path in left_over(out, MANIFEST):
+        path.unlink()
     for name in order:
         place, new, old = _places(out, name)
+        if new.is_dir():
+            cleaned(new)
         if old.exists() and not place.exists():
             old.rename(place)
         if new.is_dir() and not (new / BEGUN).exists() and read_part(new) is not None:
             found[name] = digest(new / MANIFEST)
             exchange(out, name)
-        forget(out, name)
     return found
 
 
 def exchange(out: Path, name: str) -> None:
     """Put a part that is made in the place of the old one, which stays beside it for a while."""
     place, new, old = _places(out, name)
-    forget(out, name)
+    if os.path.lexists(old):
+        removed(old)
     # Also a link to what is there no more.
     if os.path.lexists(place):
         place.rename(old)
@@ -79,11 +96,41 @@ def exchange(out: Path, name: str) -> None:
     synced(out)
 
 
-def forget(out: Path, name: str) -> None:
-    """Remove the old part."""
-    old = _places(out, name)[2]
-    if os.path.lexists(old):
+def forget(out: Path, name: str) -> str:
+    """Remove the old part, unless something else lies in it: then says where that is from now on.
+
+    Figures of `dpe plot` and what other commands write into a result are no such thing.
+    """
+    place, _, old = _places(out, name)
+    if not os.path.lexists(old):
+        return ""
+    others = _others(old)
+    if not others:
         removed(old)
+        return ""
+    numbers = itertools.count(1)
+    aside = next(
+        path for k in numbers if not os.path.lexists(path := place.with_name(f"{name}.before-{k}"))
+    )
+    old.rename(aside)
+    return f"what lay in {name} is kept in {aside.name}, since {others[0]} is not known to be of it"
+
+
+def _others(old: Path) -> list[str]:
+    """What is in the place of a part and not of that part, as far as its manifest says."""
+    if not old.is_dir() or old.is_symlink():
+        return [] if old.is_symlink() else [old.name[1:].removesuffix(".old")]
+    try:
+        found = read_json(old / MANIFEST)
+        told = {*found["sha256"]} if _is_part(found) else set[str]()
+    except _UNREAD:
+        told = set[str]()
+    return [
+        name
+        for name in digests(old)
+        if name not in told
+        and not (told and ("/figures/" in name or name.endswith((COMPARISON, CERTIFICATE))))
+    ]
 
 
 def scratch(out: Path, name: str) -> Path:
@@ -145,7 +192,8 @@ def reproduction(out: Path, order: Sequence[str]) -> dict[str, Any]:
     if not kinds:
         return {}
     scale, seed = kinds.pop() if len(kinds) == 1 else (None, None)
-    return {"scale": scale, "seed": seed, "parts": list(whole), "asked": list(whole)}
+    there = [name for name in order if name in whole or (out / name / CONFIG).is_file()]
+    return {"scale": scale, "seed": seed, "parts": there, "asked": there}
 
 
 def _are_texts(found: Any) -> bool:

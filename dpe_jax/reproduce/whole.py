@@ -14,7 +14,6 @@ from dpe_jax.folder import (
     CONFIG,
     MANIFEST,
     alone,
-    cleaned,
     digest,
     left_over,
     read_json,
@@ -95,8 +94,9 @@ def reproduce(
         out.mkdir(parents=True, exist_ok=True)
         with _alone(out):
             _check(out, order, scale, seed, settings, resume=resume, overwrite=overwrite)
-            cleaned(out)
             settled = settle(out, order)
+            for name in order:
+                _forget(out, name, told)
             before = reproduction(out, order)
             before |= {"coming": before.get("coming", {}) | settled} if before else {}
             if before and (before["scale"], before["seed"]) != (scale, seed):
@@ -148,12 +148,18 @@ def reproduce(
                             made.add(name)
                             anew.discard(name)
                             written()
-                        forget(out, name)
+                        _forget(out, name, told)
                     told.ends(name, new or kept or {}, new is None)
             finally:
                 # An interrupted part has taken its time as well.
                 record = written()
     return record
+
+
+def _forget(out: Path, name: str, told: Told) -> None:
+    kept = forget(out, name)
+    if kept:
+        told.log(f"warning: {kept}")
 
 
 def _spent(before: Mapping[str, Any], finished: Mapping[str, Mapping[str, Any]]) -> float:
@@ -211,10 +217,12 @@ def _check(
     if resume:
         return
     finished = [name for name in settings if name in found["parts"]]
-    unfinished = [name for name in found["asked"] if name not in found["parts"]]
+    anew = found.get("anew", ())
+    unfinished = [name for name in found["asked"] if name not in found["parts"] or name in anew]
     if unfinished:
+        there = len(found["asked"]) - len(unfinished)
         accepted = (
-            f"a new folder: this one has {len(found['parts'])} of {len(found['asked'])} parts; add "
+            f"a new folder: this one has {there} of {len(found['asked'])} parts; add "
             "--resume to go on with them, or --overwrite to begin anew"
         )
     else:
@@ -332,7 +340,7 @@ def _writable(out: Path) -> Iterator[None]:
         # A folder of a part is none that anyone has asked for.
         raise InputError("--out", str(out), error.accepted) from error
     except Exception as error:
-        found = _of_the_disk(error)
+        found = _of_the_disk(error, out)
         if found is None:
             raise
         accepted = f"a writable folder ({found.strerror or found})"
@@ -342,16 +350,24 @@ def _writable(out: Path) -> Iterator[None]:
         raise InputError("--out", str(out), accepted) from error
 
 
-_FULL = errno.ENOSPC, errno.EDQUOT
+_FULL = errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO
 
 
-def _of_the_disk(error: BaseException) -> OSError | None:
+def _of_the_disk(error: BaseException, out: Path) -> OSError | None:
     """What the disk said, also where a library stumbled over it and raised something else."""
     if isinstance(error, OSError):
-        return error
+        return error if error.errno in _FULL or _is_about(error, out) else None
     before = error.__cause__ or error.__context__
     while before is not None:
         if isinstance(before, OSError) and before.errno in _FULL:
             return before
         before = before.__cause__ or before.__context__
     return None
+
+
+def _is_about(error: OSError, out: Path) -> bool:
+    """Whether the file that the system complains of lies in the folder, or on the way to it."""
+    if not isinstance(error.filename, str | bytes):
+        return False
+    path, place = (Path(os.path.abspath(os.fsdecode(one))) for one in (error.filename, out))
+    return path.is_relative_to(place) or place.is_relative_to(path)
