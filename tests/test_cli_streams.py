@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from command_line import refusal
@@ -45,6 +45,13 @@ def saying(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr("dpe_jax.reproduce_commands.run_reproduce", run)
     return lines
+
+
+def unread() -> TextIO:
+    """A pipe whose reader has left."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return os.fdopen(writing, "w", encoding="utf-8")
 
 
 @pytest.mark.parametrize(("encoding", "shown"), [("latin-1", "?W?^k?"), ("utf-8", "‖W̄^k‖")])
@@ -100,18 +107,14 @@ def test_what_is_said_of_the_work_stops_nothing(saying: list[str], monkeypatch) 
 def test_a_reader_of_stderr_that_leaves_is_no_fault_of_a_folder(saying, monkeypatch) -> None:
     """Which is what one who writes a folder takes an `OSError` for."""
     saying += ["a long line " * 20] * 5000
-    reading, writing = os.pipe()
-    os.close(reading)
-    with os.fdopen(writing, "w", encoding="utf-8") as stream:
+    with unread() as stream:
         monkeypatch.setattr(sys, "stderr", stream)
         assert cli.main(["reproduce"]) == cli.PIPE_CLOSED
 
 
 def test_a_reader_that_leaves_is_no_failed_check(printing: list[str], monkeypatch) -> None:
     printing += ["a long line " * 20] * 5000
-    reading, writing = os.pipe()
-    os.close(reading)
-    with os.fdopen(writing, "w", encoding="utf-8") as stream:
+    with unread() as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         assert cli.main(["presets"]) == cli.PIPE_CLOSED
 

@@ -303,10 +303,8 @@ def test_an_error_that_is_not_about_the_folder_is_no_fault_of_it(small, tmp_path
 def test_a_result_within_a_part_has_all_that_it_had(small, finished) -> None:
     """What other commands write into it may change."""
     added = finished / "objective" / "result" / "certificate.json"
-    small["objective"].before = lambda: (
-        (finished / ".objective.unfinished" / "result" / "certificate.json").write_text("{}"),
-        None,
-    )[1]
+    making = finished / ".objective.unfinished" / "result" / "certificate.json"
+    small["objective"].before = lambda: making.write_text("{}")
     assert cli.main(arguments(finished, "--overwrite", "--only", "objective")) == 0
     added.write_text('{"epsilon": 0.3}')
     assert cli.main(arguments(finished, "--resume")) == 0
