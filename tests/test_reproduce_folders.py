@@ -269,16 +269,14 @@ def test_a_lost_manifest_of_the_whole_is_made_from_those_of_its_parts(
 def test_what_is_no_file_of_a_part_is_kept_when_it_is_made_anew(small, finished, capsys) -> None:
     out = finished
     (out / "coupling" / "notes.txt").write_text("mine")
-    (out / "coupling" / "result" / "certificate.json").write_text("{}")
-    (out / "objective" / "result" / "figures").mkdir()
-    (out / "objective" / "result" / "figures" / "other.png").write_text("drawn later")
+    (out / "objective" / "report.html").write_text("a page")
     shutil.rmtree(out / "privacy")
     (out / "privacy").write_text("a file of somebody")
     capsys.readouterr()
     assert cli.main(arguments(out, "--overwrite")) == 0
     told = " ".join(capsys.readouterr().err.split())
     assert "warning: what lay in coupling is kept in coupling.before-1, since notes.txt is" in told
-    assert "privacy.before-1, since privacy is not known to be of it" in told
+    assert "privacy.before-1, since privacy is not as it was made" in told
     assert (out / "coupling.before-1" / "notes.txt").read_text() == "mine"
     assert (out / "privacy.before-1").read_text() == "a file of somebody"
     kept = ["coupling.before-1", "privacy.before-1"]
@@ -289,6 +287,34 @@ def test_what_is_no_file_of_a_part_is_kept_when_it_is_made_anew(small, finished,
     assert cli.main(arguments(out, "--resume")) == 0
     assert (out / "coupling.before-1" / "notes.txt").read_text() == "mine"
     assert (out / "coupling.before-2" / "notes.txt").read_text() == "mine, too"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        *("mine/figures/photo.png", "my-comparison.json", "other/comparison.json", ".notes"),
+        *(".git/config", "result/more", "figures/curve.csv", "config.toml"),
+    ],
+)
+def test_every_file_that_is_new_or_changed_is_kept(file, small, finished) -> None:
+    path = finished / "coupling" / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("mine")
+    assert cli.main(arguments(finished, "--overwrite", "--only", "coupling")) == 0
+    assert (finished / "coupling.before-1" / file).read_text() == "mine"
+
+
+def test_what_commands_add_to_a_result_goes_with_it(small, finished) -> None:
+    making = finished / ".coupling.unfinished" / "result" / "manifest.json"
+    small["coupling"].before = lambda: making.write_text("{}")
+    for _ in range(2):
+        assert cli.main(arguments(finished, "--overwrite", "--only", "coupling")) == 0
+        result = finished / "coupling" / "result"
+        (result / "certificate.json").write_text("{}")
+        (result / "manifest.json").write_text("[]")
+        (result / "figures").mkdir()
+        (result / "figures" / "other.png").write_text("drawn later")
+    assert not [path for path in finished.iterdir() if "before" in path.name]
 
 
 def test_an_error_that_is_not_about_the_folder_is_no_fault_of_it(small, tmp_path) -> None:

@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dpe_jax.folder import (
@@ -11,6 +11,7 @@ from dpe_jax.folder import (
     COMPARISON,
     CONFIG,
     MANIFEST,
+    REPORT,
     cleaned,
     digest,
     digests,
@@ -87,8 +88,7 @@ def settle(out: Path, order: Sequence[str]) -> dict[str, str]:
 def exchange(out: Path, name: str) -> None:
     """Put a part that is made in the place of the old one, which stays beside it for a while."""
     place, new, old = _places(out, name)
-    if os.path.lexists(old):
-        removed(old)
+    forget(out, name)
     # Also a link to what is there no more.
     if os.path.lexists(place):
         place.rename(old)
@@ -99,7 +99,7 @@ def exchange(out: Path, name: str) -> None:
 def forget(out: Path, name: str) -> str:
     """Remove the old part, unless something else lies in it: then says where that is from now on.
 
-    Figures of `dpe plot` and what other commands write into a result are no such thing.
+    What other commands write into a result, and a page of the part, are no such thing.
     """
     place, _, old = _places(out, name)
     if not os.path.lexists(old):
@@ -113,24 +113,31 @@ def forget(out: Path, name: str) -> str:
         path for k in numbers if not os.path.lexists(path := place.with_name(f"{name}.before-{k}"))
     )
     old.rename(aside)
-    return f"what lay in {name} is kept in {aside.name}, since {others[0]} is not known to be of it"
+    return f"what lay in {name} is kept in {aside.name}, since {others[0]} is not as it was made"
 
 
 def _others(old: Path) -> list[str]:
-    """What is in the place of a part and not of that part, as far as its manifest says."""
+    """What is in the place of a part and not of that part, or not as its manifest says."""
     if not old.is_dir() or old.is_symlink():
         return [] if old.is_symlink() else [old.name[1:].removesuffix(".old")]
     try:
         found = read_json(old / MANIFEST)
-        told = {*found["sha256"]} if _is_part(found) else set[str]()
+        told = found["sha256"] if _is_part(found) else {}
     except _UNREAD:
-        told = set[str]()
-    return [
-        name
-        for name in digests(old)
-        if name not in told
-        and not (told and ("/figures/" in name or name.endswith((COMPARISON, CERTIFICATE))))
-    ]
+        told = {}
+    results = [PurePosixPath(name).parent for name in told if name.endswith(f"/{MANIFEST}")]
+    added = {f"{result}/{name}" for result in results for name in (COMPARISON, CERTIFICATE)}
+    added |= {MANIFEST, REPORT} if told else set()
+    drawn = {result / "figures" for result in results}
+    held = digests(old)
+    others = [name for name, one in held.items() if told.get(name, one) != one]
+    for place, _, files in os.walk(old):
+        within = PurePosixPath(Path(place).relative_to(old).as_posix())
+        if within in drawn or any(str(one) in told for one in (within, *within.parents)):
+            continue
+        names = ((within / file).as_posix() for file in files)
+        others += [name for name in names if name not in told and name not in added]
+    return others
 
 
 def scratch(out: Path, name: str) -> Path:
