@@ -124,17 +124,18 @@ def cleaned(folder: Path) -> None:
     """Remove all of that, within a folder as well, but not where links lead."""
     for place, _, _ in os.walk(folder, topdown=False):
         for path in left_over(Path(place)):
-            _erased(path)
+            erased(path)
 
 
 def removed(path: Path) -> None:
     """Remove a file, a link or a folder, which is gone from its place at once."""
     gone = beside(path)
     path.rename(gone)
-    _erased(gone)
+    erased(gone)
 
 
-def _erased(path: Path) -> None:
+def erased(path: Path) -> None:
+    """Remove a file, a link or a folder, as far as that is allowed."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -155,11 +155,54 @@ def test_unfinished_parts_without_a_manifest_are_gone_on_with(small, tmp_path, c
     capsys.readouterr()
     assert "has unfinished parts; add --resume to go on" in refusal(arguments(out), capsys)
     (out / "another").write_text("of somebody")
-    assert "or one that dpe reproduce wrote" in refusal(arguments(out, "--resume"), capsys)
-    (out / "another").unlink()
     small["objective"].before = lambda: None
     assert cli.main(arguments(out, "--resume")) == 0
     assert small["objective"].found == ["half", "result"]
+    assert (out / "another").read_text() == "of somebody"
+    (out / ".coupling.unfinished").mkdir()
+    shutil.rmtree(out / "objective")
+    for name in ("coupling", "privacy"):
+        shutil.rmtree(out / name)
+    # Nothing says that this one is of a reproduction.
+    (out / "manifest.json").unlink()
+    capsys.readouterr()
+    assert "or one that dpe reproduce wrote" in refusal(arguments(out, "--resume"), capsys)
+
+
+@pytest.mark.parametrize("words", [["--resume"], ["--overwrite"]])
+def test_a_lost_manifest_beside_a_damaged_part_alone(words, small, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    words = [*words, "--only", "coupling"]
+    assert cli.main(arguments(out, *words)) == 0
+    (out / "manifest.json").unlink()
+    changed(out / "coupling" / "figures" / "curve.csv")
+    (out / "coupling.before-1").mkdir()
+    capsys.readouterr()
+    assert "at scale default, seed 0" in refusal(arguments(out, "--seed", "3"), capsys)
+    assert cli.main(arguments(out, *words)) == 0
+    assert small["coupling"].made == 2
+    assert (out / "coupling.before-2" / "figures" / "curve.csv").read_text().endswith("1,2,3\n")
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "link to nowhere"])
+def test_what_lies_under_the_name_of_an_unfinished_part_is_not_in_the_way(
+    kind, small, finished, tmp_path
+) -> None:
+    out = finished
+    shutil.rmtree(out / "coupling")
+    place = out / ".coupling.unfinished"
+    if kind == "file":
+        place.write_text("a file")
+    else:
+        elsewhere = tmp_path / "elsewhere"
+        place.symlink_to(elsewhere)
+        if kind == "link":
+            elsewhere.mkdir()
+            (elsewhere / "kept").write_text("of somebody")
+    assert cli.main(arguments(out, "--resume")) == 0
+    assert [one.made for one in small.values()] == [1, 2, 1]
+    assert sorted(path.name for path in out.iterdir()) == sorted([*small, "manifest.json"])
+    assert kind != "link" or (tmp_path / "elsewhere" / "kept").read_text() == "of somebody"
 
 
 def test_advice_about_another_seed_can_be_followed(small, finished, capsys) -> None:

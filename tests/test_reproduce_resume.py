@@ -191,6 +191,29 @@ def test_a_part_that_was_about_to_be_exchanged_is(moment, small, finished, capsy
     assert read(out).passed is True
 
 
+def test_an_old_part_comes_back_where_a_link_leads_nowhere(small, finished) -> None:
+    out = finished
+    (out / "coupling").rename(out / ".coupling.old")
+    (out / "coupling").symlink_to(out / "nowhere")
+    assert cli.main(arguments(out, "--resume")) == 0
+    assert [one.made for one in small.values()] == [1, 1, 1]
+    assert not (out / "coupling").is_symlink()
+
+
+def test_a_part_of_another_seed_is_not_put_in_place(small, finished) -> None:
+    """One that was whole as its process died, before an --overwrite with another seed."""
+    out = finished
+    shutil.copytree(out / "coupling", out / ".coupling.unfinished")
+    shutil.rmtree(out / "coupling")
+    small["objective"].before = interrupted
+    assert cli.main(arguments(out, "--overwrite", "--seed", "5")) == cli.INTERRUPTED
+    assert not (out / "coupling").exists()
+    small["objective"].before = lambda: None
+    assert cli.main(arguments(out, "--resume", "--seed", "5")) == 0
+    assert small["coupling"].made == 2
+    assert {manifest(out / name)["seed"] for name in small} == {5}
+
+
 def test_what_is_half_written_or_half_removed_goes_with_the_next_call(
     small, finished, monkeypatch, capsys
 ) -> None:
@@ -203,6 +226,8 @@ def test_what_is_half_written_or_half_removed_goes_with_the_next_call(
         patch.setattr(shutil, "rmtree", interrupted)
         with pytest.raises(KeyboardInterrupt):
             removed(unfinished / "result")
+        with pytest.raises(KeyboardInterrupt):
+            removed(shutil.copytree(out / "coupling", out / ".coupling.old"))
     # Whatever is left of it is not where it would be gone on with.
     assert not (unfinished / "result").exists()
     (unfinished / "figures").mkdir()

@@ -15,6 +15,7 @@ from dpe_jax.folder import (
     cleaned,
     digest,
     digests,
+    erased,
     left_over,
     read_json,
     removed,
@@ -53,6 +54,15 @@ def read_part(folder: Path) -> dict[str, Any] | None:
     return found if same else None
 
 
+def _said(folder: Path) -> dict[str, Any] | None:
+    """What a part says of itself, be it whole or not."""
+    try:
+        found = read_json(folder / MANIFEST)
+        return found if _is_part(found) else None
+    except _UNREAD:
+        return None
+
+
 def _is_part(found: dict[str, Any]) -> bool:
     checks = found["checks"]
     return (
@@ -65,7 +75,7 @@ def _is_part(found: dict[str, Any]) -> bool:
     )
 
 
-def settle(out: Path, order: Sequence[str]) -> dict[str, str]:
+def settle(out: Path, order: Sequence[str], scale: str, seed: int) -> dict[str, str]:
     """Finish what a killed process was about to do: the exchange of a part for a new one.
 
     Returns the digests of the manifests of the parts that are new by that.
@@ -75,11 +85,17 @@ def settle(out: Path, order: Sequence[str]) -> dict[str, str]:
         path.unlink()
     for name in order:
         place, new, old = _places(out, name)
+        for path in (new, old):
+            for rest in left_over(out, path.name):
+                erased(rest)
         if new.is_dir():
             cleaned(new)
         if old.exists() and not place.exists():
+            # A link that leads nowhere would be in the way.
+            place.unlink(missing_ok=True)
             old.rename(place)
-        if new.is_dir() and not (new / BEGUN).exists() and read_part(new) is not None:
+        made = read_part(new) if new.is_dir() and not (new / BEGUN).exists() else None
+        if made is not None and (made["scale"], made["seed"]) == (scale, seed):
             found[name] = digest(new / MANIFEST)
             exchange(out, name)
     return found
@@ -146,11 +162,8 @@ def scratch(out: Path, name: str) -> Path:
 
 
 def is_begun(out: Path, order: Sequence[str]) -> bool:
-    """Whether a folder has nothing but parts that are unfinished."""
-    names = {path.name for path in out.iterdir()}
-    begun = {scratch(out, name).name for name in order if (scratch(out, name) / BEGUN).is_file()}
-    left = {path.name for path in left_over(out)}
-    return bool(begun) and names <= {MANIFEST, *begun, *left}
+    """Whether a folder has parts that are unfinished."""
+    return any((scratch(out, name) / BEGUN).is_file() for name in order)
 
 
 def _places(out: Path, name: str) -> tuple[Path, Path, Path]:
@@ -194,12 +207,12 @@ def reproduction(out: Path, order: Sequence[str]) -> dict[str, Any]:
         found = {}
     if _is_whole(found):
         return found
-    whole = {name: part for name in order if (part := read_part(out / name)) is not None}
-    kinds = {(part["scale"], part["seed"]) for part in whole.values()}
+    parts = {name: part for name in order if (part := _said(out / name)) is not None}
+    kinds = {(part["scale"], part["seed"]) for part in parts.values()}
     if not kinds:
         return {}
     scale, seed = kinds.pop() if len(kinds) == 1 else (None, None)
-    there = [name for name in order if name in whole or (out / name / CONFIG).is_file()]
+    there = [name for name in order if name in parts or (out / name / CONFIG).is_file()]
     return {"scale": scale, "seed": seed, "parts": there, "asked": there}
 
 

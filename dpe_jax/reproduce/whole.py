@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from dpe_jax.folder import (
     digest,
     left_over,
     read_json,
+    removed,
     synced,
     write_json,
 )
@@ -94,7 +94,7 @@ def reproduce(
         out.mkdir(parents=True, exist_ok=True)
         with _alone(out):
             _check(out, order, scale, seed, settings, resume=resume, overwrite=overwrite)
-            settled = settle(out, order)
+            settled = settle(out, order, scale, seed)
             for name in order:
                 _forget(out, name, told)
             before = reproduction(out, order)
@@ -220,9 +220,9 @@ def _check(
     anew = found.get("anew", ())
     unfinished = [name for name in found["asked"] if name not in found["parts"] or name in anew]
     if unfinished:
-        there = len(found["asked"]) - len(unfinished)
+        ready = len(found["asked"]) - len(unfinished)
         accepted = (
-            f"a new folder: this one has {there} of {len(found['asked'])} parts; add "
+            f"a new folder: this one has {ready} of {len(found['asked'])} parts; add "
             "--resume to go on with them, or --overwrite to begin anew"
         )
     else:
@@ -249,7 +249,7 @@ def _make(
     folder = scratch(out, name)
     identity = {"config_hash": settings_hash(settings), "versions": versions(), "scale": scale}
     if kept is not None and identity.items() <= kept.items():
-        shutil.rmtree(folder, ignore_errors=True)
+        _cleared(folder)
         told.begins(name, True)
         return None
     if kept is not None:
@@ -259,7 +259,7 @@ def _make(
     if begun and not goes_on:
         told.log(f"{name} was begun with {_otherwise(begun, identity)}: it begins anew")
     if not goes_on:
-        shutil.rmtree(folder, ignore_errors=True)
+        _cleared(folder)
         folder.mkdir()
         write_json(folder / BEGUN, identity)
     told.begins(name, False)
@@ -273,6 +273,12 @@ def _make(
         synced(path)
     (folder / BEGUN).unlink()
     return manifest
+
+
+def _cleared(folder: Path) -> None:
+    """Whatever lies where a part is made, be it a file or a link, is gone."""
+    if os.path.lexists(folder):
+        removed(folder)
 
 
 def _write(
