@@ -210,8 +210,7 @@ def contents(folder: Path, known: Mapping[str, str] | None = None) -> dict[str, 
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file in a folder but its manifest, and one of each store, by their paths.
 
-    What is hidden does not count, nor a page that was made of the rest. Of what other commands
-    write into the results that lie within the digest is "": it has to be there.
+    What is hidden does not count, nor a page that was made of the rest.
     """
     found = {}
     for place in [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]:
@@ -220,12 +219,32 @@ def digests(folder: Path) -> dict[str, str]:
             continue
         for path in sorted(path for path in place.iterdir() if path.is_file()):
             if path != folder / MANIFEST and path.name != REPORT and path.name[0] != ".":
-                one = "" if path.name in (MANIFEST, COMPARISON, CERTIFICATE) else digest(path)
-                found[(within / path.name).as_posix()] = one
+                found[(within / path.name).as_posix()] = digest(path)
         for name, held in contents(place).items():
             if name.endswith(".zarr"):
                 found[(within / name).as_posix()] = held["sha256"]
     return found
+
+
+def altered(folder: Path, told: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What is not as a folder's digests (`digests`) say, each with what is wrong.
+
+    Stores may be gone altogether: committed results have none. What other commands write anew in
+    the results that lie within (`dpe compare`, `dpe certify`, `dpe verify`) has to be whole.
+    """
+    held = digests(folder)
+    for name, one in told.items():
+        if name not in held:
+            if not name.endswith(".zarr"):
+                yield name, "is missing"
+        elif held[name] != one:
+            if Path(name).name not in (MANIFEST, COMPARISON, CERTIFICATE):
+                yield name, "is not as it was written"
+                continue
+            try:
+                read_json(folder / name)
+            except (ValueError, RecursionError):
+                yield name, "is no whole JSON"
 
 
 def write_json(path: Path, value: Any, *, compact: bool = False) -> None:

@@ -63,9 +63,12 @@ def test_a_verdict_that_was_changed_is_noticed(small, tmp_path, capsys) -> None:
     assert cli.main(arguments(out)) == 1
     path = out / "objective" / "manifest.json"
     path.write_text(path.read_text().replace('"passed": false', '"passed": true'))
+    capsys.readouterr()
     assert cli.main(arguments(out, "--resume")) == 1
-    assert "objective is damaged, and made anew" in " ".join(capsys.readouterr().err.split())
+    told = " ".join(capsys.readouterr().err.split())
+    assert "objective is not the one that manifest.json names, and made anew" in told
     assert [one.made for one in small.values()] == [2, 1, 1]
+    assert '"passed": true' in (out / "objective.before-1" / "manifest.json").read_text()
 
 
 @pytest.mark.parametrize("words", [[], ["--resume"], ["--overwrite"]])
@@ -143,7 +146,9 @@ def test_a_part_that_lies_elsewhere_can_be_replaced(small, finished, tmp_path) -
     (out / "privacy").symlink_to(tmp_path / "nowhere")
     assert cli.main(arguments(out, "--resume")) == 0
     assert not (out / "coupling").is_symlink()
-    assert sorted(path.name for path in out.iterdir()) == sorted([*small, "manifest.json"])
+    kept = ["coupling.before-1", "privacy.before-1"]
+    assert all((out / name).is_symlink() for name in kept)
+    assert sorted(path.name for path in out.iterdir()) == sorted([*small, *kept, "manifest.json"])
 
 
 def test_unfinished_parts_without_a_manifest_are_gone_on_with(small, tmp_path, capsys) -> None:
@@ -241,7 +246,7 @@ def test_a_store_that_is_gone_altogether_is_no_damage(small, finished) -> None:
     assert [one.made for one in small.values()] == [1, 1, 1]
 
 
-def test_what_is_hidden_or_changed_later_has_no_digest(tmp_path: Path) -> None:
+def test_what_is_hidden_or_a_page_has_no_digest(tmp_path: Path) -> None:
     """A killed process may leave such folders behind."""
     hidden = [
         "manifest.json",
@@ -251,15 +256,13 @@ def test_what_is_hidden_or_changed_later_has_no_digest(tmp_path: Path) -> None:
         "report.html",
         "within/report.html",
     ]
-    # Of other commands, which go on with a result.
     added = ["within/comparison.json", "within/manifest.json"]
     for name in ("seen", "within/seen", *hidden, *added):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text("x")
     one = digest(tmp_path / "seen")
-    told = {"seen": one, "within/seen": one, **dict.fromkeys(added, "")}
-    assert digests(tmp_path) == told
+    assert digests(tmp_path) == dict.fromkeys(["seen", "within/seen", *added], one)
 
 
 def test_a_full_disk_is_named_in_one_line(small, tmp_path, capsys) -> None:
@@ -313,16 +316,19 @@ def test_what_is_no_file_of_a_part_is_kept_when_it_is_made_anew(small, finished,
     out = finished
     (out / "coupling" / "notes.txt").write_text("mine")
     (out / "objective" / "report.html").write_text("a page")
+    (out / "objective" / "config.toml").write_text("")
     shutil.rmtree(out / "privacy")
     (out / "privacy").write_text("a file of somebody")
     capsys.readouterr()
     assert cli.main(arguments(out, "--overwrite")) == 0
     told = " ".join(capsys.readouterr().err.split())
-    assert "warning: what lay in coupling is kept in coupling.before-1, since notes.txt is" in told
-    assert "privacy.before-1, since privacy is not as it was made" in told
+    kept = "warning: coupling as it was is kept in coupling.before-1: notes.txt was added or"
+    assert kept in told
+    assert "in objective.before-1: config.toml and 1 more were added or changed" in told
+    assert "in privacy.before-1: it is no folder" in told
     assert (out / "coupling.before-1" / "notes.txt").read_text() == "mine"
     assert (out / "privacy.before-1").read_text() == "a file of somebody"
-    kept = ["coupling.before-1", "privacy.before-1"]
+    kept = [f"{name}.before-1" for name in small]
     assert sorted(path.name for path in out.iterdir()) == sorted([*small, *kept, "manifest.json"])
     # A second time beside the first.
     (out / "coupling" / "notes.txt").write_text("mine, too")
@@ -347,17 +353,100 @@ def test_every_file_that_is_new_or_changed_is_kept(file, small, finished) -> Non
     assert (finished / "coupling.before-1" / file).read_text() == "mine"
 
 
-def test_what_commands_add_to_a_result_goes_with_it(small, finished) -> None:
-    making = finished / ".coupling.unfinished" / "result" / "manifest.json"
-    small["coupling"].before = lambda: making.write_text("{}")
-    for _ in range(2):
+@pytest.mark.parametrize("kind", ["seed", "scale", "run", "edited", "new"])
+def test_a_part_that_the_manifest_does_not_know_is_kept(
+    kind, small, finished, tmp_path, capsys
+) -> None:
+    out, other = finished, tmp_path / "other"
+    more = {"seed": ["--seed", "5"], "scale": ["--quick"]}.get(kind, [])
+    assert cli.main(arguments(other, "--only", "coupling", *more)) == 0
+    path = other / "coupling" / "manifest.json"
+    path.write_text(path.read_text().replace('"written": "2', '"written": "1'))
+    if kind == "new":
+        shutil.rmtree(out / "coupling")
+        assert cli.main(arguments(out, "--resume", "--only", "privacy")) == 0
+    if kind == "edited":
+        path = out / "coupling" / "manifest.json"
+        path.write_text(path.read_text().replace("{", '{"note": "mine",', 1))
+    else:
+        shutil.rmtree(out / "coupling", ignore_errors=True)
+        shutil.copytree(other / "coupling", out / "coupling")
+    told = (out / "coupling" / "manifest.json").read_text()
+    capsys.readouterr()
+    # Of the same scale and seed it is taken as one that is finished.
+    words = ["--overwrite", "--only", "coupling"] if kind == "new" else ["--resume"]
+    assert cli.main(arguments(out, *words)) == 0
+    assert (out / "coupling.before-1" / "manifest.json").read_text() == told
+    said = " ".join(capsys.readouterr().err.split())
+    assert "before-1: the manifest.json of the reproduction does not know it" in said
+    assert "damaged" not in said
+
+
+def test_an_overwritten_seed_is_known_until_it_is_replaced(small, finished, capsys) -> None:
+    out = finished
+    small["coupling"].before = interrupted
+    assert cli.main(arguments(out, "--overwrite", "--seed", "7")) == cli.INTERRUPTED
+    assert list(manifest(out)["replaced"]) == ["coupling", "privacy"]
+    capsys.readouterr()
+    assert cli.main(["report", str(out), "--out", str(out.parent / "page.html")]) == 0
+    told = capsys.readouterr().out
+    assert "coupling, privacy: still as before dpe reproduce --overwrite" in told
+    assert "does not name it" not in told
+    small["coupling"].before = lambda: None
+    assert cli.main(arguments(out, "--resume", "--seed", "7")) == 0
+    assert sorted(path.name for path in out.iterdir()) == sorted([*small, "manifest.json"])
+    assert not manifest(out)["replaced"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "part"])
+def test_a_link_is_kept(kind, small, finished, tmp_path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    place = finished / "coupling"
+    if kind == "part":
+        place.rename(tmp_path / "coupling")
+        mine = tmp_path / "coupling"
+        place.symlink_to(mine)
+    else:
+        (place / "figures" / "more").symlink_to(mine)
+    assert cli.main(arguments(finished, "--overwrite", "--only", "coupling")) == 0
+    kept = finished / "coupling.before-1"
+    assert (kept if kind == "part" else kept / "figures" / "more").resolve() == mine.resolve()
+
+
+def test_what_cannot_be_read_is_kept(small, finished, monkeypatch) -> None:
+    """As if the system refused it: whoever runs this may be allowed to read everything."""
+    secret = finished / "coupling" / ".secret"
+    secret.mkdir()
+    listed = os.scandir
+
+    def scandir(path):
+        if str(path).endswith(".secret"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return listed(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
         assert cli.main(arguments(finished, "--overwrite", "--only", "coupling")) == 0
-        result = finished / "coupling" / "result"
-        (result / "certificate.json").write_text("{}")
-        (result / "manifest.json").write_text("[]")
-        (result / "figures").mkdir()
-        (result / "figures" / "other.png").write_text("drawn later")
-    assert not [path for path in finished.iterdir() if "before" in path.name]
+    assert (finished / "coupling.before-1" / ".secret").is_dir()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"half'])
+def test_a_half_written_result_within_a_part_is_no_whole_one(text, small, finished, capsys) -> None:
+    """Of files that other commands write anew, too."""
+    making = finished / ".coupling.unfinished" / "result" / "comparison.json"
+    small["coupling"].before = lambda: making.write_text('{"a": 1}')
+    assert cli.main(arguments(finished, "--overwrite", "--only", "coupling")) == 0
+    path = finished / "coupling" / "result" / "comparison.json"
+    path.write_text('{"a": 2}')
+    assert cli.main(["report", str(finished)]) == 0
+    path.write_text(text)
+    capsys.readouterr()
+    line = refusal(["report", str(finished)], capsys)
+    assert "coupling/result/comparison.json is no whole JSON; dpe reproduce" in line
+    assert cli.main(arguments(finished, "--resume")) == 0
+    assert small["coupling"].made == 3
+    assert json.loads(path.read_text()) == {"a": 1}
 
 
 def test_an_error_that_is_not_about_the_folder_is_no_fault_of_it(small, tmp_path) -> None:

@@ -1,6 +1,6 @@
 """What a page needs of the JSON files of result folders; other entries are not looked at."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -57,7 +57,7 @@ class Reproduction(Origin):
     kind: Literal["reproduce"]
     scale: str
     started: str
-    wall_seconds: float | None = None
+    wall_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Of the commands that made it; `seconds` are those of all parts."""
     parts: tuple[str, ...]
     asked: tuple[str, ...] = ()
@@ -69,6 +69,8 @@ class Reproduction(Origin):
     """Of one that was about to take the place of an old one."""
     anew: tuple[str, ...] = ()
     """Parts that are still those of before, and are to be made anew."""
+    replaced: dict[str, str] = {}
+    """Of the manifests of old parts, of another scale or seed, that are still to be replaced."""
 
 
 class Part(Origin):

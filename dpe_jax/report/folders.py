@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from dpe_jax.errors import InputError
-from dpe_jax.folder import CONFIG, MANIFEST, digests, read_json
+from dpe_jax.folder import CONFIG, MANIFEST, altered, read_json
 from dpe_jax.report import latex_cells
 from dpe_jax.report.content import Figure, File, Row, Table, Text
 from dpe_jax.report.settings_text import compact
@@ -168,13 +168,9 @@ class Folder:
         return File(self._shown(name), len(data), data if len(data) <= _MOST_BYTES else None)
 
     def check_digests(self, told: Mapping[str, str]) -> None:
-        """Refuse what is not as it was written; stores may be gone: committed results have none."""
-        held = digests(self.path)
-        for name, one in told.items():
-            if name not in held and not name.endswith(".zarr"):
-                raise self.refused(f"{self._shown(name)} is missing")
-            if name in held and held[name] != one:
-                raise self.refused(f"{self._shown(name)} is not as it was written")
+        """Refuse what is not as it was written."""
+        for name, wrong in altered(self.path, told):
+            raise self.refused(f"{self._shown(name)} {wrong}")
 
     def others(self, known: set[str]) -> list[str]:
         """What lies in the folder that no one speaks of, sorted."""

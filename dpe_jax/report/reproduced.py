@@ -24,7 +24,10 @@ def whole(folder: Folder) -> Page:
             old.remove(name)
     parts = {name: _read(folder.within(name), name) for name in manifest.parts}
     _check_same(folder, manifest, parts)
-    remarks = _unknown(folder, {MANIFEST, *manifest.parts})
+    # Of another seed or scale, and so not among its parts.
+    older = [name for name in manifest.replaced if folder.has(f"{name}/{MANIFEST}")]
+    remarks = _unknown(folder, {MANIFEST, *manifest.parts, *older})
+    old += [name for name in older if name not in old]
     if old:
         told = f"{', '.join(old)}: still as before dpe reproduce --overwrite, which was"
         remarks.append(f"{told} interrupted; {goes_on} goes on.")
@@ -96,6 +99,8 @@ def section(folder: Folder, part: entries.Part, of: entries.Reproduction | None)
         remarks.append(f"Not made like the other parts: {', '.join([*changed, *device])}.")
     if of is not None and part.scale != of.scale:
         remarks.append(f"Made at another scale: {part.scale}.")
+    if of is not None and part.seed != of.seed:
+        remarks.append(f"Made with another seed: {part.seed}.")
     facts = [] if of is None else [*origin.made(part)]
     if part.resumed:
         facts.append(("resumed", "yes, and the time is that since then"))

@@ -120,9 +120,10 @@ def _differs(comparisons: dict[str, Comparison]) -> str:
     return (
         "The article tells of one comparison, with conventional DSGD on one quadratic. The "
         "problems, the other methods and the paired intervals are added; methods are tuned for "
-        f"each problem but that of five agents. {told}Methods of differential privacy spend the "
-        "budget ε that the caption names, which guarantees next to nothing and costs much all the "
-        "same."
+        "each problem but that of five agents. The presets certify and audit, whose problem is "
+        f"that of five agents, belong to other parts. {told}Methods of differential privacy spend "
+        "the budget ε that the caption names, which guarantees next to nothing and costs much all "
+        "the same."
     )
 
 

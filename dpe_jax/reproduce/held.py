@@ -1,17 +1,17 @@
 """What a folder of a reproduction holds: parts that are whole, and the manifest of all of them."""
 
+import contextlib
 import itertools
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dpe_jax.folder import (
-    CERTIFICATE,
-    COMPARISON,
     CONFIG,
     MANIFEST,
-    REPORT,
+    altered,
     cleaned,
     digest,
     digests,
@@ -42,16 +42,10 @@ def read_part(folder: Path) -> dict[str, Any] | None:
             file for kind in ("figures", "tables") for item in found[kind] for file in item["files"]
         }
         told = found["sha256"]
-        if not _is_part(found) or not listed <= set(told):
-            return None
-        held = digests(folder)
-        same = all(
-            held.get(file, one if file.endswith(".zarr") else None) == one
-            for file, one in told.items()
-        )
+        whole = _is_part(found) and listed <= set(told) and not [*altered(folder, told)]
     except _UNREAD:
         return None
-    return found if same else None
+    return found if whole else None
 
 
 def _said(folder: Path) -> dict[str, Any] | None:
@@ -69,20 +63,23 @@ def _is_part(found: dict[str, Any]) -> bool:
         found["kind"] == "part"
         and found["scale"] in SCALES
         and isinstance(found["seed"], int)
-        and isinstance(found["seconds"], int | float)
+        and _is_time(found["seconds"])
         and isinstance(found["title"], str)
         and all({"name", "passed", "detail"} <= set(check) for check in checks)
     )
 
 
-def settle(out: Path, order: Sequence[str], scale: str, seed: int) -> dict[str, str]:
+def settle(
+    out: Path, order: Sequence[str], scale: str, seed: int, known: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
     """Finish what a killed process was about to do: the exchange of a part for a new one.
 
-    Returns the digests of the manifests of the parts that are new by that.
+    Returns the digests of the manifests of the parts that are new by that, and what is to be said
+    of old ones. Those that are `known` are no loss.
     """
-    found = {}
+    found, said = {}, []
     for path in left_over(out, MANIFEST):
-        path.unlink()
+        erased(path)
     for name in order:
         place, new, old = _places(out, name)
         for path in (new, old):
@@ -94,66 +91,101 @@ def settle(out: Path, order: Sequence[str], scale: str, seed: int) -> dict[str, 
             # A link that leads nowhere would be in the way.
             place.unlink(missing_ok=True)
             old.rename(place)
+        said.append(forget(out, name))
         made = read_part(new) if new.is_dir() and not (new / BEGUN).exists() else None
         if made is not None and (made["scale"], made["seed"]) == (scale, seed):
             found[name] = digest(new / MANIFEST)
-            exchange(out, name)
-    return found
+            said += [exchange(out, name, known), forget(out, name)]
+    return found, [text for text in said if text]
 
 
-def exchange(out: Path, name: str) -> None:
-    """Put a part that is made in the place of the old one, which stays beside it for a while."""
+def exchange(out: Path, name: str, known: Mapping[str, str]) -> str:
+    """Put a part that is made in the place of the old one; what is to be said of that.
+
+    The old one stays beside it: for a while if it is the `known` one and nothing else lies in it,
+    else for good.
+    """
     place, new, old = _places(out, name)
-    forget(out, name)
+    said = ""
     # Also a link to what is there no more.
     if os.path.lexists(place):
-        place.rename(old)
+        why = _not_of_it(place, known.get(name))
+        aside = _aside(place) if why else old
+        said = f"{name} as it was is kept in {aside.name}: {why}" if why else ""
+        place.rename(aside)
     new.rename(place)
     synced(out)
+    return said
 
 
 def forget(out: Path, name: str) -> str:
-    """Remove the old part, unless something else lies in it: then says where that is from now on.
-
-    What other commands write into a result, and a page of the part, are no such thing.
-    """
+    """Remove the old part; what is to be said of that."""
     place, _, old = _places(out, name)
     if not os.path.lexists(old):
         return ""
-    others = _others(old)
-    if not others:
-        removed(old)
-        return ""
-    numbers = itertools.count(1)
-    aside = next(
-        path for k in numbers if not os.path.lexists(path := place.with_name(f"{name}.before-{k}"))
-    )
-    old.rename(aside)
-    return f"what lay in {name} is kept in {aside.name}, since {others[0]} is not as it was made"
+    if old.is_symlink() or not old.is_dir():
+        # None that `exchange` has put there.
+        aside = _aside(place)
+        old.rename(aside)
+        return f"{old.name} is kept in {aside.name}: it is no folder"
+    removed(old)
+    rest = [path.name for path in left_over(out, old.name)]
+    return f"{rest[0]} cannot be removed" if rest else ""
 
 
-def _others(old: Path) -> list[str]:
-    """What is in the place of a part and not of that part, or not as its manifest says."""
-    if not old.is_dir() or old.is_symlink():
-        return [] if old.is_symlink() else [old.name[1:].removesuffix(".old")]
+def _aside(place: Path) -> Path:
+    """Where what lay in the place of a part is kept."""
+    names = (place.with_name(f"{place.name}.before-{k}") for k in itertools.count(1))
+    return next(path for path in names if not os.path.lexists(path))
+
+
+def _not_of_it(place: Path, known: str | None) -> str:
+    """Why what lies in the place of a part is not just that part as it was made; "" if it is.
+
+    The digest of its manifest is `known`. Nothing that is missing is lost.
+    """
+    if place.is_symlink() or not place.is_dir():
+        return "it is a link" if place.is_symlink() else "it is no folder"
     try:
-        found = read_json(old / MANIFEST)
-        told = found["sha256"] if _is_part(found) else {}
+        told = {MANIFEST: digest(place / MANIFEST)}
+        if told[MANIFEST] != known:
+            return f"the {MANIFEST} of the reproduction does not know it"
+        told |= read_json(place / MANIFEST)["sha256"]
+        held = {MANIFEST: told[MANIFEST], **digests(place)}
     except _UNREAD:
-        told = {}
-    results = [PurePosixPath(name).parent for name in told if name.endswith(f"/{MANIFEST}")]
-    added = {f"{result}/{name}" for result in results for name in (COMPARISON, CERTIFICATE)}
-    added |= {MANIFEST, REPORT} if told else set()
-    drawn = {result / "figures" for result in results}
-    held = digests(old)
-    others = [name for name, one in held.items() if told.get(name, one) != one]
-    for place, _, files in os.walk(old):
-        within = PurePosixPath(Path(place).relative_to(old).as_posix())
-        if within in drawn or any(str(one) in told for one in (within, *within.parents)):
-            continue
-        names = ((within / file).as_posix() for file in files)
-        others += [name for name in names if name not in told and name not in added]
-    return others
+        return "it is not as it was made, and cannot be read"
+    others = [name for name, one in held.items() if told.get(name) != one]
+    unread: list[OSError] = []
+    for at, folders, files in os.walk(place, onerror=unread.append):
+        within = PurePosixPath(Path(at).relative_to(place).as_posix())
+        in_store = any(str(one) in told for one in (within, *within.parents))
+        links = [name for name in folders if os.path.islink(os.path.join(at, name))]
+        names = [(within / name).as_posix() for name in (*links, *(() if in_store else files))]
+        others += [name for name in names if name not in told]
+    others += [Path(error.filename).relative_to(place).as_posix() for error in unread]
+    if not others:
+        return ""
+    others = list(dict.fromkeys(others))
+    more = f" and {len(others) - 1} more were" if others[1:] else " was"
+    return f"{others[0]}{more} added or changed"
+
+
+def known_parts(out: Path, before: Mapping[str, Any], order: Sequence[str]) -> dict[str, str]:
+    """Digests of the manifests of those parts that lie there and that the manifest `before` knows.
+
+    Be it that they are finished, new, or still to be replaced.
+    """
+    found = {}
+    for name in order:
+        told = {before.get(key, {}).get(name) for key in ("sha256", "coming", "replaced")}
+        place, _, old = _places(out, name)
+        # That an exchange has put aside, where it was killed.
+        for path in (old, place):
+            with contextlib.suppress(OSError):
+                one = digest(path / MANIFEST)
+                if one in told:
+                    found[name] = one
+    return found
 
 
 def scratch(out: Path, name: str) -> Path:
@@ -213,7 +245,12 @@ def reproduction(out: Path, order: Sequence[str]) -> dict[str, Any]:
         return {}
     scale, seed = kinds.pop() if len(kinds) == 1 else (None, None)
     there = [name for name in order if name in parts or (out / name / CONFIG).is_file()]
-    return {"scale": scale, "seed": seed, "parts": there, "asked": there}
+    sha256 = {name: digest(out / name / MANIFEST) for name in parts}
+    return {"scale": scale, "seed": seed, "parts": there, "asked": there, "sha256": sha256}
+
+
+def _is_time(seconds: Any) -> bool:
+    return isinstance(seconds, int | float) and 0 <= seconds < math.inf
 
 
 def _are_texts(found: Any) -> bool:
@@ -228,7 +265,7 @@ def _is_whole(found: dict[str, Any]) -> bool:
         and found.get("scale") in SCALES
         and isinstance(found.get("seed"), int)
         and all(isinstance(one, list) and set(map(type, one)) <= {str} for one in names)
-        and all(_are_texts(found.get(key, {})) for key in ("sha256", "coming"))
+        and all(_are_texts(found.get(key, {})) for key in ("sha256", "coming", "replaced"))
         and isinstance(found.get("started", ""), str)
-        and isinstance(found.get("wall_seconds"), int | float | None)
+        and (found.get("wall_seconds") is None or _is_time(found["wall_seconds"]))
     )

@@ -27,6 +27,7 @@ from dpe_jax.reproduce.held import (
     forget,
     is_begun,
     is_coming,
+    known_parts,
     read_part,
     reproduction,
     scratch,
@@ -94,11 +95,12 @@ def reproduce(
         out.mkdir(parents=True, exist_ok=True)
         with _alone(out):
             _check(out, order, scale, seed, settings, resume=resume, overwrite=overwrite)
-            settled = settle(out, order, scale, seed)
-            for name in order:
-                _forget(out, name, told)
+            known = known_parts(out, reproduction(out, order), order)
+            settled, said = settle(out, order, scale, seed, known)
+            _say(told, *said)
             before = reproduction(out, order)
             before |= {"coming": before.get("coming", {}) | settled} if before else {}
+            known = known_parts(out, before, order)
             if before and (before["scale"], before["seed"]) != (scale, seed):
                 before = {}
             finished = whole_parts(out, before, scale, seed, order)
@@ -120,14 +122,18 @@ def reproduce(
             }
             for name in order:
                 if name in before.get("parts", ()) and name not in {*finished, *settings}:
-                    told.log(
-                        f"warning: {name} is damaged and left out; --resume without --only makes it"
-                    )
+                    wrong = _wrong(out / name, known.get(name))
+                    cure = "--resume without --only makes it"
+                    told.log(f"warning: {name} {wrong} and left out; {cure}")
             made = set(finished)
 
             def written(**more: Any) -> dict[str, Any]:
                 took = round(spent + time.perf_counter() - began, 3)
-                left = {"wall_seconds": took, "anew": [name for name in order if name in anew]}
+                left = {
+                    "wall_seconds": took,
+                    "anew": [name for name in order if name in anew],
+                    "replaced": {name: one for name, one in known.items() if name not in made},
+                }
                 return _write(out, record | left | more, order, made)
 
             written()
@@ -136,19 +142,21 @@ def reproduce(
                 for name, part in parts.items():
                     if name not in settings:
                         continue
-                    if resume and name not in finished and _is_damaged(out / name, scale, seed):
-                        told.log(f"warning: {name} is damaged, and made anew")
+                    there = resume and name not in finished and os.path.lexists(out / name)
+                    wrong = _wrong(out / name, known.get(name)) if there else ""
+                    if wrong:
+                        told.log(f"warning: {name} {wrong}, and made anew")
                     kept = finished.get(name) if resume and name not in anew else None
                     new = _make(out, name, part, settings[name], scale, told, kept, resume=resume)
                     if new is not None:
                         with held():
                             # A kill between the two would leave a part that nobody knows.
                             written(coming={name: digest(scratch(out, name) / MANIFEST)})
-                            exchange(out, name)
+                            said = exchange(out, name, known)
                             made.add(name)
                             anew.discard(name)
                             written()
-                        _forget(out, name, told)
+                        _say(told, said, forget(out, name))
                     told.ends(name, new or kept or {}, new is None)
             finally:
                 # An interrupted part has taken its time as well.
@@ -156,10 +164,9 @@ def reproduce(
     return record
 
 
-def _forget(out: Path, name: str, told: Told) -> None:
-    kept = forget(out, name)
-    if kept:
-        told.log(f"warning: {kept}")
+def _say(told: Told, *texts: str) -> None:
+    for text in filter(None, texts):
+        told.log(f"warning: {text}")
 
 
 def _spent(before: Mapping[str, Any], finished: Mapping[str, Mapping[str, Any]]) -> float:
@@ -300,10 +307,13 @@ def _write(
     return record
 
 
-def _is_damaged(place: Path, scale: Scale, seed: int) -> bool:
-    """Whether a part that is not as it was written is of this scale and seed, as far as it says."""
-    part = read_part(place)
-    return place.exists() and (part is None or (part["scale"], part["seed"]) == (scale, seed))
+def _wrong(place: Path, known: str | None) -> str:
+    """What is wrong with a part that is not `known` to be finished; "" where it is only old."""
+    if not os.path.lexists(place):
+        return "is missing"
+    if read_part(place) is None:
+        return "is damaged"
+    return "" if known else f"is not the one that {MANIFEST} names"
 
 
 def _read(path: Path) -> dict[str, Any]:
