@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--out",
         metavar="DIR",
-        help="folder of the results (dpe-results/reproduce, with -quick or -full at its end)",
+        help="folder of the results (dpe-results/reproduce, reproduce-quick or reproduce-full)",
     )
     sub.add_argument(
         "--resume", action="store_true", help="keep the parts that are whole, and make the others"

@@ -200,7 +200,7 @@ def contents(folder: Path, known: Mapping[str, str] | None = None) -> dict[str, 
             files = sorted(file for file in path.rglob("*") if file.is_file())
             total = hashlib.sha256()
             for file in files:
-                total.update(file.relative_to(path).as_posix().encode() + b"\0")
+                total.update(os.fsencode(file.relative_to(path).as_posix()) + b"\0")
                 one = known.get(file.relative_to(folder).as_posix()) or digest(file)
                 total.update(bytes.fromhex(one))
             held[path.name] = {"files": len(files), "sha256": total.hexdigest()}
@@ -224,6 +224,11 @@ def digests(folder: Path) -> dict[str, str]:
             if name.endswith(".zarr"):
                 found[(within / name).as_posix()] = held["sha256"]
     return found
+
+
+def shown(name: str) -> str:
+    """A file's name in a line of text: what cannot be printed, or is no text, as its escape."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
 
 
 def altered(folder: Path, told: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from dpe_jax.errors import InputError
-from dpe_jax.folder import REPORT, whole
+from dpe_jax.folder import REPORT, erased, left_over, whole
 from dpe_jax.report.content import Page
 from dpe_jax.report.numbers import size
 from dpe_jax.report.page import MADE_BY, html
@@ -30,6 +30,9 @@ def run_report(
         out.parent.mkdir(parents=True, exist_ok=True)
         with whole(out) as stream:
             stream.write(data)
+        # What a killed command left of such a page.
+        for rest in left_over(out.parent, out.name):
+            erased(rest)
     except OSError as error:
         accepted = f"a writable file ({error.strerror or error})"
         raise InputError("--out", str(out), accepted) from error

@@ -56,7 +56,8 @@ def run_reproduce(
     if screen:
         _show(screen, out, record)
     parts = {name: read_json(out / name / MANIFEST) for name in record["parts"]}
-    return 0 if record["passed"] else 1, {"folder": str(out), **record, "reports": parts}
+    found = {"folder": str(out), **record, "warnings": bar.warnings, "reports": parts}
+    return 0 if record["passed"] else 1, found
 
 
 def _scale(options: argparse.Namespace) -> Scale:
@@ -98,6 +99,7 @@ class Bar:
         self._seconds = {name: part.seconds for name, part in settings.items()}
         self._before, self._begun = 0.0, False
         self.is_recorded = False
+        self.warnings: list[str] = []
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -153,7 +155,10 @@ class Bar:
 
     def log(self, line: str) -> None:
         """A line above the bar."""
-        self._log.print(line, style="yellow" if line.startswith("warning: ") else "")
+        is_warning = line.startswith("warning: ")
+        if is_warning:
+            self.warnings.append(line.removeprefix("warning: "))
+        self._log.print(line, style="yellow" if is_warning else "")
 
 
 def _show(screen: Console, out: Path, record: Mapping[str, Any]) -> None:

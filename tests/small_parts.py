@@ -85,3 +85,8 @@ def manifest(folder: Path) -> dict[str, Any]:
 def interrupted(*_: object, **__: object) -> None:
     """Ctrl-C, wherever this is called."""
     raise KeyboardInterrupt
+
+
+def changed(path: Path) -> None:
+    """A file gets a line more."""
+    path.write_bytes(path.read_bytes() + b"1,2,3\n")

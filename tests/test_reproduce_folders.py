@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from command_line import refusal
-from small_parts import arguments, interrupted, manifest
+from small_parts import arguments, changed, interrupted, manifest
 
 from dpe_jax import cli
 from dpe_jax.folder import alone, digest, digests, whole
@@ -17,10 +17,6 @@ from dpe_jax.folder import alone, digest, digests, whole
 
 def broken(path: Path) -> None:
     path.write_text("{broken")
-
-
-def changed(path: Path) -> None:
-    path.write_bytes(path.read_bytes() + b"1,2,3\n")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +119,9 @@ def test_a_manifest_with_a_wrong_entry_is_made_anew(entry, small, finished) -> N
     assert manifest(out)["wall_seconds"] >= manifest(out)["seconds"]
 
 
-@pytest.mark.parametrize("key", ["scale", "seconds", "checks", "sha256"])
+@pytest.mark.parametrize(
+    "key", ["scale", "seconds", "checks", "sha256", "differs", "source", "device", "versions"]
+)
 def test_a_part_whose_manifest_lacks_an_entry_is_made_anew(key, small, finished) -> None:
     out = finished
     found = manifest(out / "coupling")
@@ -310,125 +308,6 @@ def test_a_lost_manifest_of_the_whole_is_made_from_those_of_its_parts(
     assert [one.made for one in small.values()] == [1, 1, 1]
     for key in ("parts", "asked", "checks", "seconds", "scale", "seed"):
         assert manifest(out)[key] == before[key]
-
-
-def test_what_is_no_file_of_a_part_is_kept_when_it_is_made_anew(small, finished, capsys) -> None:
-    out = finished
-    (out / "coupling" / "notes.txt").write_text("mine")
-    (out / "objective" / "report.html").write_text("a page")
-    (out / "objective" / "config.toml").write_text("")
-    shutil.rmtree(out / "privacy")
-    (out / "privacy").write_text("a file of somebody")
-    capsys.readouterr()
-    assert cli.main(arguments(out, "--overwrite")) == 0
-    told = " ".join(capsys.readouterr().err.split())
-    kept = "warning: coupling as it was is kept in coupling.before-1: notes.txt was added or"
-    assert kept in told
-    assert "in objective.before-1: config.toml and 1 more were added or changed" in told
-    assert "in privacy.before-1: it is no folder" in told
-    assert (out / "coupling.before-1" / "notes.txt").read_text() == "mine"
-    assert (out / "privacy.before-1").read_text() == "a file of somebody"
-    kept = [f"{name}.before-1" for name in small]
-    assert sorted(path.name for path in out.iterdir()) == sorted([*small, *kept, "manifest.json"])
-    # A second time beside the first.
-    (out / "coupling" / "notes.txt").write_text("mine, too")
-    (out / "coupling" / "manifest.json").unlink()
-    assert cli.main(arguments(out, "--resume")) == 0
-    assert (out / "coupling.before-1" / "notes.txt").read_text() == "mine"
-    assert (out / "coupling.before-2" / "notes.txt").read_text() == "mine, too"
-
-
-@pytest.mark.parametrize(
-    "file",
-    [
-        *("mine/figures/photo.png", "my-comparison.json", "other/comparison.json", ".notes"),
-        *(".git/config", "result/more", "figures/curve.csv", "config.toml"),
-    ],
-)
-def test_every_file_that_is_new_or_changed_is_kept(file, small, finished) -> None:
-    path = finished / "coupling" / file
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("mine")
-    assert cli.main(arguments(finished, "--overwrite", "--only", "coupling")) == 0
-    assert (finished / "coupling.before-1" / file).read_text() == "mine"
-
-
-@pytest.mark.parametrize("kind", ["seed", "scale", "run", "edited", "new"])
-def test_a_part_that_the_manifest_does_not_know_is_kept(
-    kind, small, finished, tmp_path, capsys
-) -> None:
-    out, other = finished, tmp_path / "other"
-    more = {"seed": ["--seed", "5"], "scale": ["--quick"]}.get(kind, [])
-    assert cli.main(arguments(other, "--only", "coupling", *more)) == 0
-    path = other / "coupling" / "manifest.json"
-    path.write_text(path.read_text().replace('"written": "2', '"written": "1'))
-    if kind == "new":
-        shutil.rmtree(out / "coupling")
-        assert cli.main(arguments(out, "--resume", "--only", "privacy")) == 0
-    if kind == "edited":
-        path = out / "coupling" / "manifest.json"
-        path.write_text(path.read_text().replace("{", '{"note": "mine",', 1))
-    else:
-        shutil.rmtree(out / "coupling", ignore_errors=True)
-        shutil.copytree(other / "coupling", out / "coupling")
-    told = (out / "coupling" / "manifest.json").read_text()
-    capsys.readouterr()
-    # Of the same scale and seed it is taken as one that is finished.
-    words = ["--overwrite", "--only", "coupling"] if kind == "new" else ["--resume"]
-    assert cli.main(arguments(out, *words)) == 0
-    assert (out / "coupling.before-1" / "manifest.json").read_text() == told
-    said = " ".join(capsys.readouterr().err.split())
-    assert "before-1: the manifest.json of the reproduction does not know it" in said
-    assert "damaged" not in said
-
-
-def test_an_overwritten_seed_is_known_until_it_is_replaced(small, finished, capsys) -> None:
-    out = finished
-    small["coupling"].before = interrupted
-    assert cli.main(arguments(out, "--overwrite", "--seed", "7")) == cli.INTERRUPTED
-    assert list(manifest(out)["replaced"]) == ["coupling", "privacy"]
-    capsys.readouterr()
-    assert cli.main(["report", str(out), "--out", str(out.parent / "page.html")]) == 0
-    told = capsys.readouterr().out
-    assert "coupling, privacy: still as before dpe reproduce --overwrite" in told
-    assert "does not name it" not in told
-    small["coupling"].before = lambda: None
-    assert cli.main(arguments(out, "--resume", "--seed", "7")) == 0
-    assert sorted(path.name for path in out.iterdir()) == sorted([*small, "manifest.json"])
-    assert not manifest(out)["replaced"]
-
-
-@pytest.mark.parametrize("kind", ["folder", "part"])
-def test_a_link_is_kept(kind, small, finished, tmp_path) -> None:
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    place = finished / "coupling"
-    if kind == "part":
-        place.rename(tmp_path / "coupling")
-        mine = tmp_path / "coupling"
-        place.symlink_to(mine)
-    else:
-        (place / "figures" / "more").symlink_to(mine)
-    assert cli.main(arguments(finished, "--overwrite", "--only", "coupling")) == 0
-    kept = finished / "coupling.before-1"
-    assert (kept if kind == "part" else kept / "figures" / "more").resolve() == mine.resolve()
-
-
-def test_what_cannot_be_read_is_kept(small, finished, monkeypatch) -> None:
-    """As if the system refused it: whoever runs this may be allowed to read everything."""
-    secret = finished / "coupling" / ".secret"
-    secret.mkdir()
-    listed = os.scandir
-
-    def scandir(path):
-        if str(path).endswith(".secret"):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        return listed(path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "scandir", scandir)
-        assert cli.main(arguments(finished, "--overwrite", "--only", "coupling")) == 0
-    assert (finished / "coupling.before-1" / ".secret").is_dir()
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"half'])

@@ -69,8 +69,8 @@ class Reproduction(Origin):
     """Of one that was about to take the place of an old one."""
     anew: tuple[str, ...] = ()
     """Parts that are still those of before, and are to be made anew."""
-    replaced: dict[str, str] = {}
-    """Of the manifests of old parts, of another scale or seed, that are still to be replaced."""
+    others: dict[str, str] = {}
+    """Of the manifests of parts that lie there and are damaged, or of another scale or seed."""
 
 
 class Part(Origin):

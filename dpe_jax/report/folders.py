@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from dpe_jax.errors import InputError
-from dpe_jax.folder import CONFIG, MANIFEST, altered, read_json
+from dpe_jax.folder import CONFIG, MANIFEST, altered, read_json, shown
 from dpe_jax.report import latex_cells
 from dpe_jax.report.content import Figure, File, Row, Table, Text
 from dpe_jax.report.settings_text import compact
@@ -175,12 +175,12 @@ class Folder:
     def others(self, known: set[str]) -> list[str]:
         """What lies in the folder that no one speaks of, sorted."""
         names = {path.name for path in self.path.iterdir() if not path.name.startswith(".")}
-        return sorted(names - known)
+        return sorted(map(shown, names - known))
 
     def half_written(self) -> list[str]:
         """Files that a process has left behind that was killed while it wrote."""
         return sorted(
-            path.relative_to(self.top).as_posix()
+            shown(path.relative_to(self.top).as_posix())
             for path in self.path.rglob(".*")
             if ".partial" in path.name or path.name.endswith((".unfinished", ".old"))
         )

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from dpe_jax.folder import CONFIG, MANIFEST, REPORT
+from dpe_jax.folder import CONFIG, MANIFEST, REPORT, shown
 from dpe_jax.report import claimed, entries, origin, resuming
 from dpe_jax.report.content import Page, Parts, Section, Verdict
 from dpe_jax.report.folders import Folder
@@ -24,8 +24,7 @@ def whole(folder: Folder) -> Page:
             old.remove(name)
     parts = {name: _read(folder.within(name), name) for name in manifest.parts}
     _check_same(folder, manifest, parts)
-    # Of another seed or scale, and so not among its parts.
-    older = [name for name in manifest.replaced if folder.has(f"{name}/{MANIFEST}")]
+    older = [name for name in manifest.others if _is_older(folder, name, manifest)]
     remarks = _unknown(folder, {MANIFEST, *manifest.parts, *older})
     old += [name for name in older if name not in old]
     if old:
@@ -128,6 +127,14 @@ def _read(folder: Folder, name: str) -> entries.Part:
     return part
 
 
+def _is_older(folder: Folder, name: str, of: entries.Reproduction) -> bool:
+    """Whether a part is of another seed or scale, and so none of the whole yet."""
+    if not folder.has(f"{name}/{MANIFEST}"):
+        return False
+    part = folder.within(name).model(MANIFEST, entries.Part)
+    return (part.scale, part.seed) != (of.scale, of.seed)
+
+
 def _check_same(
     folder: Folder, manifest: entries.Reproduction, parts: dict[str, entries.Part]
 ) -> None:
@@ -157,4 +164,4 @@ def _beside(folder: Folder, named: set[str]) -> list[str]:
     kept = [folder.path / name for name in ("figures", "tables")]
     paths = [path for place in kept if place.is_dir() for path in place.rglob("*")]
     names = [path.relative_to(folder.path).as_posix() for path in paths if path.is_file()]
-    return sorted(name for name in names if name not in named)
+    return sorted(shown(name) for name in names if name not in named)

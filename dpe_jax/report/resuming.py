@@ -38,7 +38,8 @@ def unread(folder: Path) -> str:
 def _of_parts(out: Path) -> str:
     """By what the parts in a folder say; "" if it has none."""
     places = sorted(place for place in out.iterdir() if place.name[0] != ".")
-    parts = [part for place in places if (part := _part(place / MANIFEST))]
+    found = [(place.name, part) for place in places if (part := _part(place / MANIFEST))]
+    parts = [part for name, part in found if name == part.part]
     if not parts:
         return ""
     again = command(out, parts[0].scale, parts[0].seed, [part.part for part in parts])

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from dpe_jax.folder import (
     CONFIG,
@@ -19,6 +19,7 @@ from dpe_jax.folder import (
     left_over,
     read_json,
     removed,
+    shown,
     synced,
 )
 from dpe_jax.reproduce.part import SCALES
@@ -42,7 +43,12 @@ def read_part(folder: Path) -> dict[str, Any] | None:
             file for kind in ("figures", "tables") for item in found[kind] for file in item["files"]
         }
         told = found["sha256"]
-        whole = _is_part(found) and listed <= set(told) and not [*altered(folder, told)]
+        whole = (
+            _is_part(found)
+            and found["part"] in (folder.name, unhidden(folder))
+            and listed <= set(told)
+            and not [*altered(folder, told)]
+        )
     except _UNREAD:
         return None
     return found if whole else None
@@ -58,26 +64,27 @@ def _said(folder: Path) -> dict[str, Any] | None:
 
 
 def _is_part(found: dict[str, Any]) -> bool:
-    checks = found["checks"]
+    """Whether it has what `dpe report` needs, too; else false, or an error of `_UNREAD`."""
+    texts = [found[key] for key in ("part", "title", "differs", "source")]
+    texts += [check[key] for check in found["checks"] for key in ("name", "detail")]
+    items = [*found["figures"], *found["tables"]]
+    texts += [item[key] for item in items for key in ("name", "caption")]
     return (
         found["kind"] == "part"
         and found["scale"] in SCALES
         and isinstance(found["seed"], int)
         and _is_time(found["seconds"])
-        and isinstance(found["title"], str)
-        and all({"name", "passed", "detail"} <= set(check) for check in checks)
+        and {type(text) for text in texts} == {str}
+        and all(item["caption"] for item in items)
+        and {type(check["passed"]) for check in found["checks"]} <= {bool}
+        and _are_texts(found["versions"])
+        and isinstance(found["device"], dict)
     )
 
 
-def settle(
-    out: Path, order: Sequence[str], scale: str, seed: int, known: Mapping[str, str]
-) -> tuple[dict[str, str], list[str]]:
-    """Finish what a killed process was about to do: the exchange of a part for a new one.
-
-    Returns the digests of the manifests of the parts that are new by that, and what is to be said
-    of old ones. Those that are `known` are no loss.
-    """
-    found, said = {}, []
+def settle(out: Path, order: Sequence[str]) -> list[str]:
+    """Remove or put back what killed processes left of old parts; what is to be said of that."""
+    said = []
     for path in left_over(out, MANIFEST):
         erased(path)
     for name in order:
@@ -89,33 +96,52 @@ def settle(
             cleaned(new)
         if old.exists() and not place.exists():
             # A link that leads nowhere would be in the way.
-            place.unlink(missing_ok=True)
+            if place.is_symlink():
+                aside = _aside(place)
+                said.append(f"{name} is kept in {aside.name}: it is a link that leads nowhere")
+                place.rename(aside)
             old.rename(place)
         said.append(forget(out, name))
+    return said
+
+
+def waiting(out: Path, order: Sequence[str], scale: str, seed: int) -> dict[str, str]:
+    """Digests of the manifests of parts that are whole, and were about to be put in place."""
+    found = {}
+    for name in order:
+        new = scratch(out, name)
         made = read_part(new) if new.is_dir() and not (new / BEGUN).exists() else None
         if made is not None and (made["scale"], made["seed"]) == (scale, seed):
             found[name] = digest(new / MANIFEST)
-            said += [exchange(out, name, known), forget(out, name)]
-    return found, [text for text in said if text]
+    return found
 
 
-def exchange(out: Path, name: str, known: Mapping[str, str]) -> str:
-    """Put a part that is made in the place of the old one; what is to be said of that.
+class Leaving(NamedTuple):
+    """Where what lies in the place of a part goes."""
 
-    The old one stays beside it: for a while if it is the `known` one and nothing else lies in it,
-    else for good.
-    """
-    place, new, old = _places(out, name)
-    said = ""
+    to: Path
+    said: str
+    """Why it is kept there; "" if it is not."""
+
+
+def leaving(out: Path, name: str, known: Mapping[str, str]) -> Leaving:
+    """What becomes of the old part: it is kept unless it is the `known` one and nothing else."""
+    place, _, old = _places(out, name)
+    why = _not_of_it(place, known.get(name)) if os.path.lexists(place) else ""
+    if not why:
+        return Leaving(old, "")
+    aside = _aside(place)
+    return Leaving(aside, f"{name} as it was is kept in {aside.name}: {why}")
+
+
+def exchange(out: Path, name: str, old: Leaving) -> None:
+    """Put a part that is made in the place of the old one."""
+    place, new, _ = _places(out, name)
     # Also a link to what is there no more.
     if os.path.lexists(place):
-        why = _not_of_it(place, known.get(name))
-        aside = _aside(place) if why else old
-        said = f"{name} as it was is kept in {aside.name}: {why}" if why else ""
-        place.rename(aside)
+        place.rename(old.to)
     new.rename(place)
     synced(out)
-    return said
 
 
 def forget(out: Path, name: str) -> str:
@@ -158,7 +184,8 @@ def _not_of_it(place: Path, known: str | None) -> str:
     unread: list[OSError] = []
     for at, folders, files in os.walk(place, onerror=unread.append):
         within = PurePosixPath(Path(at).relative_to(place).as_posix())
-        in_store = any(str(one) in told for one in (within, *within.parents))
+        above = (str(one) for one in (within, *within.parents))
+        in_store = any(one.endswith(".zarr") and one in told for one in above)
         links = [name for name in folders if os.path.islink(os.path.join(at, name))]
         names = [(within / name).as_posix() for name in (*links, *(() if in_store else files))]
         others += [name for name in names if name not in told]
@@ -167,17 +194,18 @@ def _not_of_it(place: Path, known: str | None) -> str:
         return ""
     others = list(dict.fromkeys(others))
     more = f" and {len(others) - 1} more were" if others[1:] else " was"
-    return f"{others[0]}{more} added or changed"
+    return f"{shown(others[0])}{more} added or changed"
 
 
 def known_parts(out: Path, before: Mapping[str, Any], order: Sequence[str]) -> dict[str, str]:
     """Digests of the manifests of those parts that lie there and that the manifest `before` knows.
 
-    Be it that they are finished, new, or still to be replaced.
+    Be it that they are finished, new, damaged, or of another seed. A manifest that is lost knows
+    none.
     """
     found = {}
     for name in order:
-        told = {before.get(key, {}).get(name) for key in ("sha256", "coming", "replaced")}
+        told = {before.get(key, {}).get(name) for key in ("sha256", "coming", "others")}
         place, _, old = _places(out, name)
         # That an exchange has put aside, where it was killed.
         for path in (old, place):
@@ -193,9 +221,15 @@ def scratch(out: Path, name: str) -> Path:
     return out / f".{name}.unfinished"
 
 
+def unhidden(folder: Path) -> str:
+    """The part that is made in such a folder (`scratch`)."""
+    return folder.name[1:].removesuffix(".unfinished")
+
+
 def is_begun(out: Path, order: Sequence[str]) -> bool:
-    """Whether a folder has parts that are unfinished."""
-    return any((scratch(out, name) / BEGUN).is_file() for name in order)
+    """Whether a folder has parts that are unfinished, or not yet in their place."""
+    folders = [scratch(out, name) for name in order]
+    return any((new / BEGUN).is_file() or _said(new) is not None for new in folders)
 
 
 def _places(out: Path, name: str) -> tuple[Path, Path, Path]:
@@ -245,8 +279,7 @@ def reproduction(out: Path, order: Sequence[str]) -> dict[str, Any]:
         return {}
     scale, seed = kinds.pop() if len(kinds) == 1 else (None, None)
     there = [name for name in order if name in parts or (out / name / CONFIG).is_file()]
-    sha256 = {name: digest(out / name / MANIFEST) for name in parts}
-    return {"scale": scale, "seed": seed, "parts": there, "asked": there, "sha256": sha256}
+    return {"scale": scale, "seed": seed, "parts": there, "asked": there}
 
 
 def _is_time(seconds: Any) -> bool:
@@ -265,7 +298,7 @@ def _is_whole(found: dict[str, Any]) -> bool:
         and found.get("scale") in SCALES
         and isinstance(found.get("seed"), int)
         and all(isinstance(one, list) and set(map(type, one)) <= {str} for one in names)
-        and all(_are_texts(found.get(key, {})) for key in ("sha256", "coming", "replaced"))
+        and all(_are_texts(found.get(key, {})) for key in ("sha256", "coming", "others"))
         and isinstance(found.get("started", ""), str)
         and (found.get("wall_seconds") is None or _is_time(found["wall_seconds"]))
     )

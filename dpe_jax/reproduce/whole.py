@@ -28,10 +28,12 @@ from dpe_jax.reproduce.held import (
     is_begun,
     is_coming,
     known_parts,
+    leaving,
     read_part,
     reproduction,
     scratch,
     settle,
+    waiting,
     whole_parts,
 )
 from dpe_jax.reproduce.part import Part, Scale, Settings, Work
@@ -95,12 +97,7 @@ def reproduce(
         out.mkdir(parents=True, exist_ok=True)
         with _alone(out):
             _check(out, order, scale, seed, settings, resume=resume, overwrite=overwrite)
-            known = known_parts(out, reproduction(out, order), order)
-            settled, said = settle(out, order, scale, seed, known)
-            _say(told, *said)
-            before = reproduction(out, order)
-            before |= {"coming": before.get("coming", {}) | settled} if before else {}
-            known = known_parts(out, before, order)
+            before, known = _settled(out, order, scale, seed, told)
             if before and (before["scale"], before["seed"]) != (scale, seed):
                 before = {}
             finished = whole_parts(out, before, scale, seed, order)
@@ -123,7 +120,7 @@ def reproduce(
             for name in order:
                 if name in before.get("parts", ()) and name not in {*finished, *settings}:
                     wrong = _wrong(out / name, known.get(name))
-                    cure = "--resume without --only makes it"
+                    cure = f"--resume --only {name} makes it"
                     told.log(f"warning: {name} {wrong} and left out; {cure}")
             made = set(finished)
 
@@ -132,7 +129,7 @@ def reproduce(
                 left = {
                     "wall_seconds": took,
                     "anew": [name for name in order if name in anew],
-                    "replaced": {name: one for name, one in known.items() if name not in made},
+                    "others": {name: one for name, one in known.items() if name not in made},
                 }
                 return _write(out, record | left | more, order, made)
 
@@ -149,19 +146,45 @@ def reproduce(
                     kept = finished.get(name) if resume and name not in anew else None
                     new = _make(out, name, part, settings[name], scale, told, kept, resume=resume)
                     if new is not None:
+                        old = leaving(out, name, known)
+                        _say(told, old.said)
                         with held():
                             # A kill between the two would leave a part that nobody knows.
                             written(coming={name: digest(scratch(out, name) / MANIFEST)})
-                            said = exchange(out, name, known)
+                            exchange(out, name, old)
                             made.add(name)
                             anew.discard(name)
                             written()
-                        _say(told, said, forget(out, name))
+                        _say(told, forget(out, name))
                     told.ends(name, new or kept or {}, new is None)
             finally:
                 # An interrupted part has taken its time as well.
                 record = written()
     return record
+
+
+def _settled(
+    out: Path, order: Sequence[str], scale: Scale, seed: int, told: Told
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Finish what a killed call was about to do: the exchange of a part for a new one.
+
+    Returns the manifest of the whole, and the digests of those of its parts that it knows.
+    """
+    _say(told, *settle(out, order))
+    before, new = reproduction(out, order), waiting(out, order, scale, seed)
+    if before:
+        before |= {"coming": before.get("coming", {}) | new}
+    if new and before.get("kind"):
+        # A kill would leave parts that nobody knows.
+        write_json(out / MANIFEST, before)
+    known = known_parts(out, before, order)
+    for name in new:
+        old = leaving(out, name, known)
+        _say(told, old.said)
+        with held():
+            exchange(out, name, old)
+        _say(told, forget(out, name))
+    return before or reproduction(out, order), known | new
 
 
 def _say(told: Told, *texts: str) -> None:
@@ -188,6 +211,8 @@ def _check(
     """InputError unless a reproduction may be written there."""
     if set(out.iterdir()) <= left_over(out, MANIFEST):
         return
+    if (out / MANIFEST).is_dir():
+        raise InputError("--out", str(out), f"a folder in which {MANIFEST} is a file")
     found = reproduction(out, order)
     if not found and is_begun(out, order):
         if resume or overwrite:
