@@ -1,5 +1,6 @@
 """What each method ends at on every preset, beside conventional DSGD, run by run."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -308,8 +309,6 @@ def _ratios(rows: list[dict[str, Any]]) -> "Figure":
 
 def _decades(axes: "Axes", values: list[float]) -> None:
     """A logarithmic axis that begins and ends at powers of ten, with few labels."""
-    import math
-
     low = math.floor(math.log10(0.7 * min(values)))
     high = math.ceil(math.log10(1.4 * max(values)))
     axes.set_xlim(10.0**low, 10.0**high)
@@ -334,8 +333,21 @@ def _scores(rows: list[dict[str, Any]]) -> "Figure":
         )
         axes.set_title(preset)
         axes.set_xlabel(SCORES[metric])
-        axes.locator_params(axis="x", nbins=3)
+        _rounded(axes)
     return figure
+
+
+def _rounded(axes: "Axes") -> None:
+    """An axis that begins and ends at round numbers, at most three, with room between them."""
+    low, high = axes.get_xlim()
+    size = 10.0 ** math.floor(math.log10(high - low))
+    for step in (0.5 * size, size, 2 * size, 5 * size, 10 * size):
+        first, last = math.floor(low / step), math.ceil(high / step)
+        if last - first <= 2:
+            break
+    # Of whole multiples, so that they are written with few digits.
+    axes.set_xlim(first * step, last * step)
+    axes.set_xticks([round(place * step, 12) for place in range(first, last + 1)])
 
 
 def _least(rows: list[dict[str, Any]]) -> float:
