@@ -121,7 +121,11 @@ def test_what_is_kept_is_said_before_an_interrupt(small, finished, monkeypatch, 
 
     monkeypatch.setattr(Path, "rename", interrupting)
     words = arguments(finished, "--overwrite", "--only", "coupling")
-    assert cli.main(words) == cli.INTERRUPTED
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert cli.main(words) == cli.INTERRUPTED
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "coupling.before-1: notes was added or changed" in " ".join(
         capsys.readouterr().err.split()
     )
