@@ -333,21 +333,22 @@ def _scores(rows: list[dict[str, Any]]) -> "Figure":
         )
         axes.set_title(preset)
         axes.set_xlabel(SCORES[metric])
-        _rounded(axes)
+        _few_ticks(axes)
     return figure
 
 
-def _rounded(axes: "Axes") -> None:
-    """An axis that begins and ends at round numbers, at most three, with room between them."""
+def _few_ticks(axes: "Axes") -> None:
+    """At most three round numbers at an axis, of few digits, so that they do not touch."""
     low, high = axes.get_xlim()
     size = 10.0 ** math.floor(math.log10(high - low))
-    for step in (0.5 * size, size, 2 * size, 5 * size, 10 * size):
-        first, last = math.floor(low / step), math.ceil(high / step)
-        if last - first <= 2:
+    ticks: list[float] = []
+    for step in (0.4 * size, 0.5 * size, size, 2 * size, 4 * size, 5 * size):
+        first, last = math.ceil(low / step), math.floor(high / step)
+        ticks = [round(place * step, 12) for place in range(first, last + 1)]
+        if len(ticks) <= 3:
             break
-    # Of whole multiples, so that they are written with few digits.
-    axes.set_xlim(first * step, last * step)
-    axes.set_xticks([round(place * step, 12) for place in range(first, last + 1)])
+    axes.set_xticks(ticks)
+    axes.set_xlim(low, high)
 
 
 def _least(rows: list[dict[str, Any]]) -> float:
