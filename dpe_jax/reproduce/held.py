@@ -31,11 +31,12 @@ _UNREAD = OSError, ValueError, KeyError, TypeError, AttributeError, RecursionErr
 """Of a manifest that is missing, is no JSON, or does not have the entries."""
 
 
-def read_part(folder: Path) -> dict[str, Any] | None:
+def read_part(folder: Path, name: str) -> dict[str, Any] | None:
     """The manifest of a finished part, if it and all files that it lists are as they were written.
 
-    None where one is missing, unreadable or changed. Files that are not listed do not matter, nor
-    does a store that is gone altogether: committed results have none.
+    None where it is that of another part, or where one is missing, unreadable or changed. Files
+    that are not listed do not matter, nor does a store that is gone altogether: committed results
+    have none.
     """
     try:
         found = read_json(folder / MANIFEST)
@@ -45,7 +46,7 @@ def read_part(folder: Path) -> dict[str, Any] | None:
         told = found["sha256"]
         whole = (
             _is_part(found)
-            and found["part"] in (folder.name, unhidden(folder))
+            and found["part"] == name
             and listed <= set(told)
             and not [*altered(folder, told)]
         )
@@ -110,7 +111,7 @@ def waiting(out: Path, order: Sequence[str], scale: str, seed: int) -> dict[str,
     found = {}
     for name in order:
         new = scratch(out, name)
-        made = read_part(new) if new.is_dir() and not (new / BEGUN).exists() else None
+        made = read_part(new, name) if new.is_dir() and not (new / BEGUN).exists() else None
         if made is not None and (made["scale"], made["seed"]) == (scale, seed):
             found[name] = digest(new / MANIFEST)
     return found
@@ -221,11 +222,6 @@ def scratch(out: Path, name: str) -> Path:
     return out / f".{name}.unfinished"
 
 
-def unhidden(folder: Path) -> str:
-    """The part that is made in such a folder (`scratch`)."""
-    return folder.name[1:].removesuffix(".unfinished")
-
-
 def is_begun(out: Path, order: Sequence[str]) -> bool:
     """Whether a folder has parts that are unfinished, or not yet in their place."""
     folders = [scratch(out, name) for name in order]
@@ -251,7 +247,7 @@ def whole_parts(
     """
     told, coming, found = before.get("sha256", {}), before.get("coming", {}), {}
     for name in order:
-        part = read_part(out / name)
+        part = read_part(out / name, name)
         if part is None or (part.get("scale"), part.get("seed")) != (scale, seed):
             continue
         # One of the two, where a process was killed while it put the new one in its place.

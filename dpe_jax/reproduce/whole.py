@@ -1,7 +1,6 @@
 """The parts of a reproduction, one after the other, in a folder that a later call goes on with."""
 
 import contextlib
-import errno
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from dpe_jax.folder import (
     write_json,
 )
 from dpe_jax.interrupts import held
+from dpe_jax.reproduce.disk import writable
 from dpe_jax.reproduce.held import (
     BEGUN,
     exchange,
@@ -91,7 +91,7 @@ def reproduce(
     """
     began = time.perf_counter()
     seed = next(iter(settings.values())).seed
-    with _writable(out):
+    with writable(out):
         if out.exists() and not out.is_dir():
             raise InputError("--out", str(out), "a folder; this is a file")
         out.mkdir(parents=True, exist_ok=True)
@@ -336,7 +336,7 @@ def _wrong(place: Path, known: str | None) -> str:
     """What is wrong with a part that is not `known` to be finished; "" where it is only old."""
     if not os.path.lexists(place):
         return "is missing"
-    if read_part(place) is None:
+    if read_part(place, place.name) is None:
         return "is damaged"
     return "" if known else f"is not the one that {MANIFEST} names"
 
@@ -369,46 +369,3 @@ def _alone(out: Path) -> Iterator[None]:
         except InputError as error:
             raise InputError("--out", str(out), error.accepted) from error
         yield
-
-
-@contextlib.contextmanager
-def _writable(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except InputError as error:
-        if error.argument != "--out":
-            raise
-        # A folder of a part is none that anyone has asked for.
-        raise InputError("--out", str(out), error.accepted) from error
-    except Exception as error:
-        found = _of_the_disk(error, out)
-        if found is None:
-            raise
-        accepted = f"a writable folder ({found.strerror or found})"
-        # Unlike Path's, this one says no of a name that no system takes.
-        if os.path.isfile(out / MANIFEST):
-            accepted += "; what is finished is kept, and --resume goes on"
-        raise InputError("--out", str(out), accepted) from error
-
-
-_FULL = errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO
-
-
-def _of_the_disk(error: BaseException, out: Path) -> OSError | None:
-    """What the disk said, also where a library stumbled over it and raised something else."""
-    if isinstance(error, OSError):
-        return error if error.errno in _FULL or _is_about(error, out) else None
-    before = error.__cause__ or error.__context__
-    while before is not None:
-        if isinstance(before, OSError) and before.errno in _FULL:
-            return before
-        before = before.__cause__ or before.__context__
-    return None
-
-
-def _is_about(error: OSError, out: Path) -> bool:
-    """Whether the file that the system complains of lies in the folder, or on the way to it."""
-    if not isinstance(error.filename, str | bytes):
-        return False
-    path, place = (Path(os.path.abspath(os.fsdecode(one))) for one in (error.filename, out))
-    return path.is_relative_to(place) or place.is_relative_to(path)
