@@ -131,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     sub = command("reproduce", "Make the figures and tables of what an article tells of the paper.")
-    sub.add_argument("--quick", action="store_true", help="few runs: some two minutes")
+    sub.add_argument("--quick", action="store_true", help="few runs: a minute and a half")
     sub.add_argument("--full", action="store_true", help="as many runs as a paper: over an hour")
     sub.add_argument(
         "--only",

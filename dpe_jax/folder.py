@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -115,13 +116,16 @@ def beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{PARTIAL}-{uuid.uuid4().hex[:8]}")
 
 
-def left_over(folder: Path, name: str = "*") -> set[Path]:
-    """What killed processes left of files or folders of that name (`beside`)."""
-    return set(folder.glob(f".{name}.{PARTIAL}-{'[0-9a-f]' * 8}"))
+def left_over(folder: Path, name: str | None = None) -> set[Path]:
+    """What killed processes left of files or folders of that name, or of any (`beside`)."""
+    of = "*" if name is None else glob.escape(name)
+    return set(folder.glob(f".{of}.{PARTIAL}-{'[0-9a-f]' * 8}"))
 
 
 def cleaned(folder: Path) -> None:
     """Remove all of that, within a folder as well, but not where links lead."""
+    if folder.is_symlink():
+        return
     for place, _, _ in os.walk(folder, topdown=False):
         for path in left_over(Path(place)):
             erased(path)

@@ -1,6 +1,8 @@
 """The command `dpe report`."""
 
 import argparse
+import contextlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from dpe_jax.report.reading import read
 
 _HEAD = 1000
 """Bytes of a file in which a page says that it is one."""
+_ABANDONED = 3600.0
+"""Seconds after which nobody is writing a page any more."""
 
 
 def run_report(
@@ -30,9 +34,7 @@ def run_report(
         out.parent.mkdir(parents=True, exist_ok=True)
         with whole(out) as stream:
             stream.write(data)
-        # What a killed command left of such a page.
-        for rest in left_over(out.parent, out.name):
-            erased(rest)
+        _clean(out)
     except OSError as error:
         accepted = f"a writable file ({error.strerror or error})"
         raise InputError("--out", str(out), accepted) from error
@@ -49,6 +51,14 @@ def run_report(
         **_parts(page),
         **_claims(page),
     }
+
+
+def _clean(out: Path) -> None:
+    """Remove what killed commands left of such a page, but not what others are writing now."""
+    for rest in left_over(out.parent, out.name):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - rest.stat().st_mtime > _ABANDONED:
+                erased(rest)
 
 
 def _check_replaceable(out: Path, argument: str) -> None:

@@ -20,7 +20,7 @@ from dpe_jax.folder import MANIFEST, read_json
 from dpe_jax.report import claimed
 from dpe_jax.report.entries import Part
 from dpe_jax.report.folders import Folder
-from dpe_jax.report.resuming import command
+from dpe_jax.reproduce.again import command
 from dpe_jax.reproduce.part import Scale, Settings
 from dpe_jax.reproduce.parts import PARTS
 from dpe_jax.reproduce.settings import load

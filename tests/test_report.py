@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import os
 import re
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -257,6 +259,21 @@ def test_what_is_odd_is_named(folder: Path) -> None:
     assert ("dd", "fraud") in found.terms
 
 
+def test_what_killed_commands_left_of_a_page_is_removed(folder: Path, tmp_path: Path) -> None:
+    """But not what another one is writing now, nor files of other names."""
+    there = {name: tmp_path / f".{name}.partial-0123abcd" for name in ("old", "now", "[on]*")}
+    for path in there.values():
+        path.write_text("half")
+    hours_ago = time.time() - 7200
+    for name in ("old", "[on]*"):
+        os.utime(there[name], (hours_ago, hours_ago))
+    for name in ("now", "[on]*"):
+        assert cli.main(["report", str(folder), "--out", str(tmp_path / name)]) == 0
+    assert [path.exists() for path in there.values()] == [True, True, False]
+    assert cli.main(["report", str(folder), "--out", str(tmp_path / "old")]) == 0
+    assert not there["old"].exists()
+
+
 def _cut(path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
@@ -264,6 +281,14 @@ def _cut(path: Path) -> None:
 
 def _unlink(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
+
+
+def _folder(name: str) -> Callable[[Path], None]:
+    def put(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).mkdir()
+
+    return put
 
 
 def _truncate(name: str) -> Callable[[Path], None]:
@@ -302,7 +327,9 @@ _OWN = {"name": "the gap falls", "passed": False, "detail": ""}
         (_unlink("accuracy/tables/accuracy.tex"), "accuracy/tables/accuracy.tex is missing"),
         (_unlink("accuracy/config.toml"), "accuracy/config.toml is missing"),
         (_unlink("accuracy/manifest.json"), "accuracy/manifest.json is missing"),
-        (_unlink("manifest.json"), "manifest.json is missing"),
+        (_unlink("manifest.json"), "manifest.json is missing, which dpe reproduce"),
+        (_folder("manifest.json"), "audit wrote (manifest.json is a folder)"),
+        (_put("manifest.json", "{}"), "manifest.json does not say which; dpe reproduce"),
         (lambda out: shutil.rmtree(out / "accuracy"), "accuracy/ is missing"),
         (_truncate("objective/figures/objective.png"), "objective.png is no whole PNG"),
         (_truncate("accuracy/manifest.json"), "accuracy/manifest.json is no whole JSON"),

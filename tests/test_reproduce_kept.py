@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 import shutil
 import signal
 from pathlib import Path
@@ -13,6 +14,10 @@ from small_parts import arguments, changed, interrupted, manifest
 
 from dpe_jax import cli
 from dpe_jax.reproduce import whole as reproducing
+
+
+def made_by(out: Path, name: str, *more: str) -> str:
+    return shlex.join(["dpe", "reproduce", *more, "--only", name, "--out", str(out), "--resume"])
 
 
 def test_what_is_no_file_of_a_part_is_kept_when_it_is_made_anew(small, finished, capsys) -> None:
@@ -146,7 +151,8 @@ def test_a_damaged_part_that_is_left_out_is_not_called_old(small, finished, caps
     changed(out / "coupling" / "figures" / "curve.csv")
     assert cli.main(arguments(out, "--resume", "--only", "objective")) == 0
     told = " ".join(capsys.readouterr().err.split())
-    assert "coupling is damaged and left out; --resume --only coupling makes it" in told
+    left_out = f"coupling is damaged and left out; this makes it: {made_by(out, 'coupling')}"
+    assert left_out in told
     assert cli.main(["report", str(out), "--out", page]) == 0
     told = capsys.readouterr().out
     assert "--overwrite" not in told
@@ -242,3 +248,52 @@ def test_what_cannot_be_read_is_kept(small, finished, monkeypatch) -> None:
         patch.setattr(os, "scandir", scandir)
         assert cli.main(arguments(finished, "--overwrite", "--only", "coupling")) == 0
     assert (finished / "coupling.before-1" / ".secret").is_dir()
+
+
+def test_the_command_for_a_part_that_is_left_out_makes_it(small, tmp_path, capsys) -> None:
+    """At another scale and seed, whose words a shorter one would lack."""
+    out = tmp_path / "out"
+    assert cli.main(arguments(out, "--quick", "--seed", "5")) == 0
+    changed(out / "coupling" / "figures" / "curve.csv")
+    only = ("--quick", "--seed", "5", "--resume", "--json", "--only", "objective")
+    capsys.readouterr()
+    assert cli.main(arguments(out, *only)) == 0
+    [warning] = json.loads(capsys.readouterr().out)["warnings"]
+    command = warning.split("this makes it: ")[1]
+    assert command == made_by(out, "coupling", "--quick", "--seed", "5")
+    assert cli.main(shlex.split(command)[1:]) == 0
+    assert manifest(out)["parts"] == list(small)
+
+
+@pytest.mark.parametrize("made_anew", [True, False])
+def test_no_advice_to_go_on_with_what_was_not_begun(
+    made_anew, small, finished, monkeypatch, capsys
+) -> None:
+    def full(path: Path, *_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(reproducing, "write_json", full)
+    line = refusal(arguments(finished, "--overwrite" if made_anew else "--resume"), capsys)
+    assert "expected a writable folder (Read-only file system)" in line
+    assert ("--resume goes on" in line) == (not made_anew)
+
+
+def test_links_to_files_are_kept_and_nothing_beyond_a_link_is_removed(
+    small, finished, tmp_path, capsys
+) -> None:
+    mine, elsewhere = tmp_path / "curve.csv", tmp_path / "elsewhere"
+    (finished / "coupling" / "figures" / "curve.csv").rename(mine)
+    (finished / "coupling" / "figures" / "curve.csv").symlink_to(mine)
+    elsewhere.mkdir()
+    (elsewhere / ".mine.partial-01234567").write_text("mine")
+    (finished / ".coupling.unfinished").symlink_to(elsewhere)
+    assert cli.main(arguments(finished, "--overwrite", "--only", "coupling")) == 0
+    assert "figures/curve.csv was added or changed" in " ".join(capsys.readouterr().err.split())
+    assert (finished / "coupling.before-1" / "figures" / "curve.csv").readlink() == mine
+    assert (elsewhere / ".mine.partial-01234567").read_text() == "mine"
+
+
+def test_a_link_that_leads_nowhere_is_no_folder(small, tmp_path, capsys) -> None:
+    (tmp_path / "out").symlink_to(tmp_path / "nowhere")
+    line = refusal(arguments(tmp_path / "out"), capsys)
+    assert line.endswith("expected a folder; this is a link that leads nowhere")

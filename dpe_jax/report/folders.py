@@ -87,8 +87,7 @@ class Folder:
         try:
             return read_json(self.path / name)
         except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-            why = getattr(error, "msg", error)
-            raise self.refused(f"{self._shown(name)} is no whole JSON: {why}") from error
+            raise self.refused(f"{self._shown(name)} is no whole JSON: {error}") from error
 
     def model(self, name: str, kind: type[_Model], value: Any = None) -> _Model:
         """The object in a file, or a `value` from it, as the entries that a page needs."""

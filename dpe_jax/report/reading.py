@@ -50,10 +50,14 @@ def _manifest(folder: Folder) -> dict[str, Any]:
 def _accepted(path: Path) -> str:
     """What would be, and what is near it."""
     accepted = "a folder that dpe reproduce, run, sweep or audit wrote"
-    if cure := resuming.unread(path):
+    if (path / MANIFEST).is_dir():
+        return f"{accepted} ({MANIFEST} is a folder)"
+    is_there, cure = (path / MANIFEST).is_file(), resuming.unread(path)
+    if cure and not is_there:
         return f"{accepted} ({MANIFEST} is missing, which {cure} writes)"
-    if (path / MANIFEST).is_file():
-        return f"{accepted} ({MANIFEST} does not say which)"
+    if is_there:
+        writes = f"; {cure} writes it anew" if cure else ""
+        return f"{accepted} ({MANIFEST} does not say which{writes})"
     if any((path / name).is_file() for name in (SUMMARY, CONFIG)):
         return f"{accepted} ({MANIFEST} is missing)"
     return accepted

@@ -6,6 +6,7 @@ from dpe_jax.folder import CONFIG, MANIFEST, REPORT, shown
 from dpe_jax.report import claimed, entries, origin, resuming
 from dpe_jax.report.content import Page, Parts, Section, Verdict
 from dpe_jax.report.folders import Folder
+from dpe_jax.reproduce.again import command
 
 
 def whole(folder: Folder) -> Page:
@@ -13,7 +14,7 @@ def whole(folder: Folder) -> Page:
     cure = resuming.unread(folder.path)
     manifest = folder.cured(cure).model(MANIFEST, entries.Reproduction)
     asked = manifest.asked or manifest.parts
-    goes_on = resuming.command(folder.top, manifest.scale, manifest.seed, asked)
+    goes_on = command(folder.top, manifest.scale, manifest.seed, asked)
     folder = folder.cured(goes_on)
     old = list(manifest.anew)
     for name, told in manifest.sha256.items():

@@ -1,33 +1,13 @@
-"""The command that goes on with a reproduction, as it is to be typed."""
+"""The command that makes anew what a folder of a reproduction lacks."""
 
-import shlex
-from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
 from dpe_jax.folder import MANIFEST, read_json
 from dpe_jax.report.entries import Part, Reproduction
-
-_SEED = 0
-"""Of `dpe reproduce` that is told none."""
+from dpe_jax.reproduce.again import command
 
 _UNREAD = OSError, ValueError, RecursionError
 """Of a manifest that is missing, is no JSON, or does not have the entries."""
-
-
-def command(out: Path, scale: str, seed: int, asked: Sequence[str]) -> str:
-    """Make what is missing of the parts that were `asked` for, at the same scale and seed.
-
-    Without the scale or the seed it would be refused as another reproduction, and without the
-    folder it would begin one.
-    """
-    known = _parts()
-    words = ["dpe", "reproduce"]
-    words += [] if scale == "default" else [f"--{scale}"]
-    words += [] if seed == _SEED else ["--seed", str(seed)]
-    # Names that this version does not know would be refused.
-    words += ["--only", *asked] if {*asked} < known else []
-    return shlex.join([*words, "--out", str(out), "--resume"])
 
 
 def unread(folder: Path) -> str:
@@ -59,12 +39,6 @@ def of_one(folder: Path) -> str:
         return ""
     asked = found.asked or found.parts
     return command(out, found.scale, found.seed, asked) if name in asked else ""
-
-
-def _parts() -> set[str]:
-    """The names of all parts, by their settings: their modules take seconds to import."""
-    settings = resources.files("dpe_jax.reproduce") / "configs"
-    return {Path(file.name).stem for file in settings.iterdir() if file.name.endswith(".toml")}
 
 
 def _part(manifest: Path) -> Part | None:

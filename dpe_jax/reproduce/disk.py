@@ -7,14 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dpe_jax.errors import InputError
-from dpe_jax.folder import MANIFEST
+
+
+class Writing:
+    """How far it is."""
+
+    is_recorded = False
+    """Whether the folder says what is to be made: with `--resume` a later call goes on with it."""
 
 
 @contextlib.contextmanager
-def writable(out: Path) -> Iterator[None]:
+def writable(out: Path) -> Iterator[Writing]:
     """InputError for `--out` where the disk stands in the way of what is written there."""
+    writing = Writing()
     try:
-        yield
+        yield writing
     except InputError as error:
         if error.argument != "--out":
             raise
@@ -25,8 +32,7 @@ def writable(out: Path) -> Iterator[None]:
         if found is None:
             raise
         accepted = f"a writable folder ({found.strerror or found})"
-        # Unlike Path's, this one says no of a name that no system takes.
-        if os.path.isfile(out / MANIFEST):
+        if writing.is_recorded:
             accepted += "; what is finished is kept, and --resume goes on"
         raise InputError("--out", str(out), accepted) from error
 

@@ -187,8 +187,9 @@ def _not_of_it(place: Path, known: str | None) -> str:
         within = PurePosixPath(Path(at).relative_to(place).as_posix())
         above = (str(one) for one in (within, *within.parents))
         in_store = any(one.endswith(".zarr") and one in told for one in above)
-        links = [name for name in folders if os.path.islink(os.path.join(at, name))]
-        names = [(within / name).as_posix() for name in (*links, *(() if in_store else files))]
+        links = [one for one in (*folders, *files) if os.path.islink(os.path.join(at, one))]
+        others += [(within / name).as_posix() for name in links]
+        names = [(within / name).as_posix() for name in (() if in_store else files)]
         others += [name for name in names if name not in told]
     others += [Path(error.filename).relative_to(place).as_posix() for error in unread]
     if not others:

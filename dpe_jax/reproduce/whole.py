@@ -20,6 +20,7 @@ from dpe_jax.folder import (
     write_json,
 )
 from dpe_jax.interrupts import held
+from dpe_jax.reproduce.again import command
 from dpe_jax.reproduce.disk import writable
 from dpe_jax.reproduce.held import (
     BEGUN,
@@ -91,12 +92,14 @@ def reproduce(
     """
     began = time.perf_counter()
     seed = next(iter(settings.values())).seed
-    with writable(out):
-        if out.exists() and not out.is_dir():
-            raise InputError("--out", str(out), "a folder; this is a file")
+    with writable(out) as writing:
+        if os.path.lexists(out) and not out.is_dir():
+            what = "a file" if out.exists() else "a link that leads nowhere"
+            raise InputError("--out", str(out), f"a folder; this is {what}")
         out.mkdir(parents=True, exist_ok=True)
         with _alone(out):
             _check(out, order, scale, seed, settings, resume=resume, overwrite=overwrite)
+            writing.is_recorded = resume and (out / MANIFEST).is_file()
             before, known = _settled(out, order, scale, seed, told)
             if before and (before["scale"], before["seed"]) != (scale, seed):
                 before = {}
@@ -120,8 +123,8 @@ def reproduce(
             for name in order:
                 if name in before.get("parts", ()) and name not in {*finished, *settings}:
                     wrong = _wrong(out / name, known.get(name))
-                    cure = f"--resume --only {name} makes it"
-                    told.log(f"warning: {name} {wrong} and left out; {cure}")
+                    cure = command(out, scale, seed, [name])
+                    told.log(f"warning: {name} {wrong} and left out; this makes it: {cure}")
             made = set(finished)
 
             def written(**more: Any) -> dict[str, Any]:
@@ -134,6 +137,7 @@ def reproduce(
                 return _write(out, record | left | more, order, made)
 
             written()
+            writing.is_recorded = True
             told.recorded()
             try:
                 for name, part in parts.items():
