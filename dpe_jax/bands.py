@@ -147,14 +147,15 @@ def _exponent(
     """
     from scipy.optimize import minimize_scalar
 
-    def residual(beta: float) -> float:
-        basis = np.stack([k**-beta, k ** (-2 * beta)], axis=1) / mean[:, None]
-        solution, *_ = np.linalg.lstsq(basis, np.ones_like(mean), rcond=None)
-        return float(np.sum((basis @ solution - 1) ** 2))
-
     bounds = _RANGE[0] * slope, _RANGE[1] * slope
-    found: Any = minimize_scalar(residual, bounds=bounds, method="bounded")
+    found: Any = minimize_scalar(_residual, args=(k, mean), bounds=bounds, method="bounded")
     return float(found.x)
+
+
+def _residual(beta: float, k: np.ndarray, mean: np.ndarray) -> float:
+    basis = np.stack([k**-beta, k ** (-2 * beta)], axis=1) / mean[:, None]
+    solution, *_ = np.linalg.lstsq(basis, np.ones_like(mean), rcond=None)
+    return float(np.sum((basis @ solution - 1) ** 2))
 
 
 def status_counts(status: np.ndarray, names: tuple[str, ...]) -> dict[str, int]:
