@@ -156,7 +156,8 @@ def test_a_damaged_part_that_is_left_out_is_not_called_old(small, finished, caps
     assert cli.main(["report", str(out), "--out", page]) == 0
     told = capsys.readouterr().out
     assert "--overwrite" not in told
-    assert "coupling lies in the folder, but the manifest does not name it" in told
+    assert "coupling is not as it was made, and left out; dpe reproduce" in told
+    assert "lies in the folder" not in told
     assert cli.main(arguments(out, "--resume", "--only", "coupling")) == 0
     assert manifest(out)["parts"] == list(small)
 

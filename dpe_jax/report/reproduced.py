@@ -26,7 +26,12 @@ def whole(folder: Folder) -> Page:
     parts = {name: _read(folder.within(name), name) for name in manifest.parts}
     _check_same(folder, manifest, parts)
     older = [name for name in manifest.others if _is_older(folder, name, manifest)]
-    remarks = _unknown(folder, {MANIFEST, *manifest.parts, *older})
+    damaged = [name for name in manifest.others if folder.has(f"{name}/{MANIFEST}")]
+    damaged = [name for name in damaged if name not in {*older, *manifest.parts}]
+    remarks = _unknown(folder, {MANIFEST, *manifest.parts, *older, *damaged})
+    remarks += [
+        f"{name} is not as it was made, and left out; {goes_on} makes it anew." for name in damaged
+    ]
     old += [name for name in older if name not in old]
     if old:
         told = f"{', '.join(old)}: still as before dpe reproduce --overwrite, which was"

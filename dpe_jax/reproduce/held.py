@@ -32,11 +32,11 @@ _UNREAD = OSError, ValueError, KeyError, TypeError, AttributeError, RecursionErr
 
 
 def read_part(folder: Path, name: str) -> dict[str, Any] | None:
-    """The manifest of a finished part, if it and all files that it lists are as they were written.
+    """The manifest of a finished part, if all files that it lists are as they were written.
 
-    None where it is that of another part, or where one is missing, unreadable or changed. Files
-    that are not listed do not matter, nor does a store that is gone altogether: committed results
-    have none.
+    None where it is that of another part, or where one is missing, unreadable or changed; of what
+    other commands write anew (`folder.altered`), where one is no whole JSON. Files that are not
+    listed do not matter, nor does a store that is gone altogether: committed results have none.
     """
     try:
         found = read_json(folder / MANIFEST)
