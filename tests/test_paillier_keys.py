@@ -1,8 +1,13 @@
 """Keys: their announcements, their primes, and what is refused."""
 
 import math
+import random
+from bisect import bisect
+from collections import Counter
+from itertools import islice
 
 import pytest
+from gmpy2 import mpz
 from textbook import (
     BACKENDS,
     KEYS,
@@ -114,6 +119,32 @@ def test_generated_primes_are_what_the_keys_need(bits: int) -> None:
         m = largest_plaintext(p * q)
         assert textbook_decrypt(Fast().private_key(p, q).encrypt(-m), p, q) == -m
     assert len(seen) == 4
+
+
+def test_what_is_sieved_is_as_likely_as_drawn_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each twentieth of the interval, and of every remainder by 210."""
+    rng, low, high = random.Random(5), 1001, 601_013
+    monkeypatch.setattr(primes.secrets, "randbelow", rng.randrange)
+    sound = [r for r in range(low, high) if r % 2 and math.gcd(r * (2 * r + 1), 105) == 1]
+    expected = Counter((r % 210, 20 * (r - low) // (high - low)) for r in sound)
+
+    def distance(seen: list[int]) -> float:
+        """χ² in its standard deviations from its mean."""
+        counts = Counter((r % 210, 20 * (r - low) // (high - low)) for r in seen)
+        assert counts.keys() <= expected.keys()
+        share = len(seen) / len(sound)
+        found = sum(
+            (counts[at] - share * many) ** 2 / (share * many) for at, many in expected.items()
+        )
+        freedom = len(expected) - 1
+        return (found - freedom) / math.sqrt(2 * freedom)
+
+    seen = [int(r) for r in islice(primes._sieved(mpz(2), mpz(low), mpz(high)), 30_000)]
+    assert abs(distance(seen)) < 4
+    # The next one from a random place on prefers those after a gap.
+    places = [bisect(sound, rng.randrange(low, sound[-1])) for _ in range(30_000)]
+    assert distance([sound[place] for place in places]) > 40
+    assert distance([r for r in seen if r < high - 20_000]) > 20
 
 
 def test_key_lengths() -> None:

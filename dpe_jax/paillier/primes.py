@@ -2,6 +2,7 @@
 
 import math
 import secrets
+from collections.abc import Iterator
 
 import gmpy2
 from gmpy2 import mpz
@@ -12,6 +13,7 @@ SMALLEST_KEY_BITS, LARGEST_KEY_BITS = 2048, 16384
 SMALLEST_INSECURE_KEY_BITS = 96
 
 _FACTOR_BITS = 256
+_SIEVED = [prime for prime in range(3, 200) if gmpy2.is_prime(prime)]
 _SMALL_PRIMES = gmpy2.primorial(50), gmpy2.primorial(4000)
 
 
@@ -63,12 +65,43 @@ def _prime(bits: int) -> int:
     known = mpz(2)
     for _ in range(bits // _FACTOR_BITS - 1):
         known *= _random_prime(_FACTOR_BITS)
-    low, high = (3 << (bits - 2)) // known + 1, (1 << bits) // known
-    while True:
-        r = mpz(low + secrets.randbelow(int(high - low))) | 1
+    for r in _sieved(known, (3 << (bits - 2)) // known + 1, (1 << bits) // known):
         p = known * r + 1
         if not _has_small_factor(r * p) and gmpy2.is_prime(r) and gmpy2.is_prime(p):
             return int(p)
+    raise AssertionError("there is always another one")
+
+
+def _sieved(known: mpz, low: mpz, high: mpz) -> Iterator[mpz]:
+    """Random odd r in [low, high) for which neither r nor known·r + 1 has a small odd factor.
+
+    Each of them is as likely as any other, at each draw. What remains of r by the small primes is
+    drawn, and composed by the Chinese remainder theorem, so that none of the others is ever seen.
+    `known` has no small odd factor.
+    """
+    primes, modulus = [], mpz(2)
+    for prime in _SIEVED:
+        # Few multiples of the modulus would lie at the ends of the interval, and be drawn in vain.
+        if (modulus * prime) << 10 > high - low:
+            break
+        primes.append(prime)
+        modulus *= prime
+    remainders = []
+    for prime in primes:
+        others = modulus // prime
+        unit = others * gmpy2.invert(others, prime)
+        remainders.append([rest * unit for rest in range(1, prime) if (known * rest + 1) % prime])
+    multiples = (high - low) // modulus + 1
+    count = int(math.prod(map(len, remainders)) * multiples)
+    while True:
+        drawn = mpz(secrets.randbelow(count))
+        r = modulus // 2
+        for allowed in remainders:
+            drawn, place = gmpy2.f_divmod(drawn, len(allowed))
+            r += allowed[place]
+        r = low + (r - low) % modulus + drawn * modulus
+        if r < high:
+            yield r
 
 
 def _random_prime(bits: int) -> mpz:
