@@ -175,11 +175,8 @@ def gradient_in_python(minibatches: bool, run: int, time: int) -> np.ndarray:
     return out
 
 
-@pytest.mark.parametrize(
-    "minibatches",
-    [False, pytest.param(True, marks=pytest.mark.slow)],
-    ids=["noise", "minibatches"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("minibatches", [False, True], ids=["noise", "minibatches"])
 def test_every_method_is_given_the_same_stochastic_gradient(minibatches: bool) -> None:
     problem, time = Flat(minibatches, dtype=jnp.dtype("float32")), 4
     g = np.asarray(drawn(problem, draws(time)))

@@ -18,6 +18,7 @@ def stored(path: str) -> dict:
     return json.loads((ROOT / "results" / path).read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_example_is_short_and_runs() -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert sum(bool(line.strip()) for line in example.splitlines()) < 20

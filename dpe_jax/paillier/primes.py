@@ -82,7 +82,7 @@ def _sieved(known: mpz, low: mpz, high: mpz) -> Iterator[mpz]:
     primes, modulus = [], mpz(2)
     for prime in _SIEVED:
         # Few multiples of the modulus would lie at the ends of the interval, and be drawn in vain.
-        if (modulus * prime) << 10 > high - low:
+        if 1000 * modulus * prime > high - low:
             break
         primes.append(prime)
         modulus *= prime
@@ -94,10 +94,10 @@ def _sieved(known: mpz, low: mpz, high: mpz) -> Iterator[mpz]:
     multiples = (high - low) // modulus + 1
     count = int(math.prod(map(len, remainders)) * multiples)
     while True:
-        drawn = mpz(secrets.randbelow(count))
+        drawn = secrets.randbelow(count)
         r = modulus // 2
         for allowed in remainders:
-            drawn, place = gmpy2.f_divmod(drawn, len(allowed))
+            drawn, place = divmod(drawn, len(allowed))
             r += allowed[place]
         r = low + (r - low) % modulus + drawn * modulus
         if r < high:
