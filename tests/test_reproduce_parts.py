@@ -315,6 +315,9 @@ def test_accuracy(compared: tuple[Made, Path]) -> None:
     row = rows["hospitals", "proposed"]
     assert row["ratio"] == pytest.approx(means["encrypted"] / means["conventional"], rel=1e-9)
     assert row["ratio_low"] < row["ratio"] < row["ratio_high"]
+    prices = sorted((one["ratio"], name) for (name, of), one in rows.items() if of == "proposed")
+    low, high = (f"{ratio:.3g} ({name})" for ratio, name in prices)
+    assert f"is {low} to {high} times that of conventional DSGD" in found.differs
     assert "hospitals: 8 runs of 60 iterations" in found.drawings[0].caption
     assert "geometric DP ε = " in found.drawings[0].caption
     assert "Absent: the preset has no such method" in found.drawings[0].caption
